@@ -1,0 +1,66 @@
+"""ragvlm: retrieval-augmented descriptions of biomedical images, every sentence with its evidence.
+
+The public names are loaded on first use (PEP 562), so ``import ragvlm`` costs milliseconds, not torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Record": "types",
+    "Query": "types",
+    "Hit": "types",
+    "Context": "types",
+    "Prompt": "types",
+    "Evidence": "types",
+    "Description": "types",
+    "Encoder": "types",
+    "VectorStore": "types",
+    "Generator": "types",
+    "Reader": "types",
+    "RagvlmError": "errors",
+    "Corpus": "corpus",
+    "Index": "index",
+    "Describer": "describe",
+    "load_encoder": "encoders",
+    "load_generator": "generators",
+    "simulate_corpus": "simulate",
+}
+
+__all__ = ["__version__", *_HOME]
+
+if TYPE_CHECKING:
+    from ragvlm.corpus import Corpus as Corpus
+    from ragvlm.describe import Describer as Describer
+    from ragvlm.encoders import load_encoder as load_encoder
+    from ragvlm.errors import RagvlmError as RagvlmError
+    from ragvlm.generators import load_generator as load_generator
+    from ragvlm.index import Index as Index
+    from ragvlm.simulate import simulate_corpus as simulate_corpus
+    from ragvlm.types import Context as Context
+    from ragvlm.types import Description as Description
+    from ragvlm.types import Encoder as Encoder
+    from ragvlm.types import Evidence as Evidence
+    from ragvlm.types import Generator as Generator
+    from ragvlm.types import Hit as Hit
+    from ragvlm.types import Prompt as Prompt
+    from ragvlm.types import Query as Query
+    from ragvlm.types import Reader as Reader
+    from ragvlm.types import Record as Record
+    from ragvlm.types import VectorStore as VectorStore
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ragvlm' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ragvlm.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

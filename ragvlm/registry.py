@@ -1,0 +1,83 @@
+"""Names of plug-ins -> the class behind them, imported on demand.
+
+The plug-ins that ragvlm brings stand in ``data/models.toml``; a third party adds its own by an entry point in
+the group ``ragvlm.encoders``, ``ragvlm.generators`` or ``ragvlm.stores``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ragvlm.errors import InputError, missing_extra
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One plug-in: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str = ""
+    extra: str | None = None
+    modules: tuple[str, ...] = ()
+    hub_id: str | None = None
+    licence: str | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The modules that it needs and that are not installed."""
+        return tuple(m for m in self.modules if importlib.util.find_spec(m) is None)
+
+    @property
+    def command(self) -> str | None:
+        """The command that makes it usable, or None where it is usable now."""
+        return f'pip install "ragvlm[{self.extra}]"' if self.missing else None
+
+    def load(self) -> Any:
+        """The class. Raises MissingExtraError with the pip command where a package is absent."""
+        if self.missing:
+            raise missing_extra(self.missing[0], self.extra or "all")
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``ragvlm models --json`` prints."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "summary": self.summary,
+            "hub_id": self.hub_id,
+            "licence": self.licence,
+            "extra": self.extra,
+            "usable": not self.missing,
+            "command": self.command,
+        }
+
+
+@cache
+def entries(kind: str) -> dict[str, Entry]:
+    """All plug-ins of ``kind`` ("encoders", "generators", "stores"), those of third parties last."""
+    table = tomllib.loads(files("ragvlm").joinpath("data/models.toml").read_text(encoding="utf-8"))
+    found = {
+        name: Entry(kind=kind, name=name, **row | {"modules": tuple(row.get("modules", ()))})
+        for name, row in table[kind].items()
+    }
+    for point in importlib.metadata.entry_points(group=f"ragvlm.{kind}"):
+        found.setdefault(point.name, Entry(kind=kind, name=point.name, target=point.value, summary=str(point.dist)))
+    return found
+
+
+def find(kind: str, name: str) -> Entry:
+    """The plug-in ``name`` of ``kind``. Raises InputError that lists the known names."""
+    known = entries(kind)
+    if name not in known:
+        raise InputError(f"unknown {kind[:-1]} {name!r}: choose one of {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,241 @@
+"""The nouns and the protocols. Frozen: inputs are never mutated, results answer questions by properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Float32: TypeAlias = NDArray[np.float32]
+Int64: TypeAlias = NDArray[np.int64]
+Label: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One reference of a corpus.
+
+    ``image`` is a path (absolute, or relative to the corpus root). ``labels`` are named scalars such as
+    ``{"stain": "DAPI", "nuclei": 42}``; ``extra`` keeps the columns that have no place of their own.
+    ``subject_id`` names the patient, donor or specimen: nothing of the same subject may serve as evidence
+    for a query of that subject when it is excluded.
+    """
+
+    id: str
+    image: str | None = None
+    caption: str | None = None
+    subject_id: str | None = None
+    study_id: str | None = None
+    modality: str | None = None
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    source: str | None = None
+    licence: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: a picture, words, or both. ``id`` is how results name it (a path, or the words)."""
+
+    id: str
+    image: Image | None = None
+    text: str | None = None
+    subject_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A retrieved record. ``score`` is a similarity (higher is closer); ``rank`` starts at 1.
+
+    ``duplicate`` says that the reference shows the query's own picture: ``"exact"`` (equal pixels) or
+    ``"near"`` (almost equal embedding and perceptual hash); ``None`` otherwise.
+    """
+
+    record: Record
+    score: float
+    rank: int
+    duplicate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A query with the references that were retrieved for it, best first."""
+
+    query: Query
+    hits: tuple[Hit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a generator is given. ``cited_ids[i]`` is the record behind the citation ``[i + 1]``."""
+
+    system: str
+    user: str
+    images: tuple[Image, ...]
+    cited_ids: tuple[str, ...]
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One sentence of a description and the references that it rests on, strongest first.
+
+    ``support`` in [0, 1] is the strongest reference's support; ``record_ids`` is empty where none supports it.
+    """
+
+    sentence: str
+    record_ids: tuple[str, ...]
+    support: float
+
+    @property
+    def supported(self) -> bool:
+        """Whether at least one reference supports the sentence."""
+        return bool(self.record_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A described picture, or the refusal to describe it.
+
+    ``text`` is empty when ``abstained``; ``reason`` then says why. ``confidence`` in [0, 1] is the share of the
+    retrieved references, weighted by similarity, that support a sentence, averaged over the sentences.
+    ``timings`` are seconds of wall time by step.
+    """
+
+    query_id: str
+    text: str
+    evidence: tuple[Evidence, ...]
+    context: Context
+    abstained: bool
+    confidence: float
+    reason: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def cited_text(self) -> str:
+        """The text with each sentence followed by the ranks of its references, as in ``... cells. [1][3]``."""
+        rank = {hit.record.id: hit.rank for hit in self.context.hits}
+        parts = []
+        for item in self.evidence:
+            marks = "".join(f"[{rank[i]}]" for i in item.record_ids if i in rank) or "[unsupported]"
+            parts.append(f"{item.sentence} {marks}")
+        return " ".join(parts)
+
+    def __str__(self) -> str:
+        return f"Abstained: {self.reason}" if self.abstained else self.cited_text
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``ragvlm describe --json`` prints, made of JSON types alone."""
+        return {
+            "image": self.query_id,
+            "text": self.text,
+            "abstained": self.abstained,
+            "reason": self.reason,
+            "confidence": round(self.confidence, 4),
+            "evidence": [
+                {"sentence": e.sentence, "record_ids": list(e.record_ids), "support": round(e.support, 4)}
+                for e in self.evidence
+            ],
+            "neighbours": [hit_to_dict(hit, provenance=True) for hit in self.context.hits],
+            "provenance": dict(self.provenance),
+            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
+        }
+
+
+def hit_to_dict(hit: Hit, *, provenance: bool = False) -> dict[str, Any]:
+    """``hit`` as JSON types: rank, id, score, caption, image; with ``provenance`` source, licence, duplicate too."""
+    out: dict[str, Any] = {
+        "rank": hit.rank,
+        "id": hit.record.id,
+        "score": round(hit.score, 6),
+        "caption": hit.record.caption,
+        "image": hit.record.image,
+    }
+    if provenance:
+        out |= {"source": hit.record.source, "licence": hit.record.licence, "duplicate": hit.duplicate}
+    return out
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Reads one corpus format. ``columns`` maps a field of Record to the column that holds it."""
+
+    name: str
+
+    def matches(self, path: Path) -> bool:
+        """Whether ``path`` looks like this format; must be cheap and must not raise."""
+        ...
+
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+        """Yield the records of ``path``. Raises CorpusError naming file and row for what can't be read."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """An image tower and a text tower.
+
+    ``fingerprint`` is a SHA-256 over weights, preprocessing, tokenizer and pooling: vectors of two encoders may
+    be compared only if their fingerprints are equal. ``shared_space`` says whether image and text vectors may
+    be compared with each other.
+    """
+
+    name: str
+    fingerprint: str
+    image_dim: int
+    text_dim: int
+    shared_space: bool
+
+    def encode_images(self, images: Sequence[Image]) -> Float32:
+        """float32 (n, image_dim), unit rows; ``images`` are RGB pictures of any size."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32:
+        """float32 (n, text_dim), unit rows."""
+        ...
+
+
+@runtime_checkable
+class VectorStore(Protocol):
+    """Nearest neighbours by inner product of unit vectors (cosine similarity, in [-1, 1])."""
+
+    name: str
+    dim: int
+
+    def __len__(self) -> int: ...
+
+    def add(self, vectors: Float32) -> None:
+        """Append float32 (n, dim) unit rows; positions count on from ``len(self)``."""
+        ...
+
+    def search(self, queries: Float32, k: int) -> tuple[Float32, Int64]:
+        """Scores and positions, both (n, min(k, len(self))), best first, equal scores by lower position."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the store to the file ``path``."""
+        ...
+
+    @classmethod
+    def load(cls, path: Path) -> VectorStore:
+        """Read what ``save`` wrote."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Writes a text from each prompt; an empty string means that it found nothing to say."""
+
+    name: str
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """One text a prompt, in order."""
+        ...
