@@ -1,0 +1,40 @@
+"""What a user hands in -> Query: a path, a PIL image, an array, words, or a Query itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ragvlm.errors import InputError
+from ragvlm.images import SUPPORTED_SUFFIXES, open_image
+from ragvlm.types import Query
+
+
+def as_query(item: Any, *, subject_id: str | None = None, picture: bool = False) -> Query:
+    """``item`` as a query. A string is a picture's path if such a file exists or it ends like a picture's name;
+    otherwise it is words. ``picture`` says that it can't be words.
+
+    Raises ImageError where the picture can't be decoded, InputError for anything that is neither.
+    """
+    if isinstance(item, Query):
+        return item
+    if isinstance(item, str) and not item.strip():
+        raise InputError("the query is empty: give a picture's path or some words")
+    if isinstance(item, Path) or (isinstance(item, str) and (picture or _is_path(item))):
+        return Query(id=str(item), image=open_image(item), subject_id=subject_id)
+    if isinstance(item, str):
+        return Query(id=item, text=item, subject_id=subject_id)
+    return Query(id=_name(item), image=open_image(item), subject_id=subject_id)
+
+
+def _is_path(text: str) -> bool:
+    if Path(text).suffix.lower() in SUPPORTED_SUFFIXES:
+        return True
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # words can be longer than a path may be, or hold a NUL
+        return False
+
+
+def _name(item: Any) -> str:
+    return str(getattr(item, "filename", "") or f"<{type(item).__name__}>")

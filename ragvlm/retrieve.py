@@ -1,0 +1,308 @@
+"""Search: query -> the references nearest to it, without those that must not serve as evidence.
+
+A picture ranks pictures, words rank captions. Where the encoder has one space for both, each also ranks the
+other directly. Where it has two, the second ranking of a fused search comes from pseudo-relevance feedback: the
+mean vector of what the first ranking found on top. The two are fused by reciprocal rank (Cormack, Clarke and
+Buettcher 2009, doi 10.1145/1571941.1572114) or by calibrated scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ragvlm.errors import InputError
+from ragvlm.queries import as_query
+from ragvlm.types import Context, Float32, Hit, Query, Record
+
+if TYPE_CHECKING:
+    from ragvlm.index import Index
+    from ragvlm.types import Int64, VectorStore
+
+MODES = ("auto", "image", "text", "fused")
+FUSIONS = ("rrf", "score")
+DUPLICATES = ("report", "exclude", "off")
+RRF_CONSTANT = 60  # the value of Cormack et al.
+NEAR_COSINE = 0.97
+NEAR_BITS = 8
+FEEDBACK = 5  # references whose mean vector asks the other index
+Ranking = list[tuple[int, float]]  # (row of the index, similarity), best first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How to search; every field can be given to ``Index.search``, ``Describer`` and the command alike.
+
+    mode: which ranking ("auto": pictures rank pictures, words rank captions, both together are fused).
+    fusion: "rrf" (reciprocal rank) or "score" (mean of the two similarities' percentiles in the corpus).
+    duplicates: what becomes of references that show the query's own picture: "report" marks them in
+    ``Hit.duplicate``, "exclude" leaves them out, "off" doesn't look.
+    exclude_subject: leave out references of the query's own subject, before the cut to k.
+    exclude_ids: ids of records to leave out. diversity: 0 ranks by similarity alone, towards 1 by difference
+    from what stands above (maximal marginal relevance, Carbonell and Goldstein 1998, doi 10.1145/290941.291025).
+    with_text: keep only references that have a caption or labels.
+    """
+
+    mode: str = "auto"
+    fusion: str = "rrf"
+    duplicates: str = "report"
+    exclude_subject: bool = True
+    exclude_ids: frozenset[str] = frozenset()
+    diversity: float = 0.0
+    with_text: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", MODES), ("fusion", FUSIONS), ("duplicates", DUPLICATES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} {getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
+        if not 0 <= self.diversity < 1:
+            raise InputError(f"diversity is {self.diversity}: choose a number from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """A context with the cosine similarities of the query's nearest eligible pictures, best first."""
+
+    context: Context
+    nearest: tuple[float, ...] = ()
+
+
+def search(
+    index: Index,
+    queries: object,
+    k: int = 10,
+    mode: str = "auto",
+    *,
+    subject_id: str | None = None,
+    **options: object,
+) -> list[Hit] | list[list[Hit]]:
+    """Hits of one query, or a list of them for a list of queries; see ``Index.search``."""
+    many = isinstance(queries, (list, tuple))
+    items = [as_query(item, subject_id=subject_id) for item in (queries if many else [queries])]  # type: ignore[attr-defined]
+    chosen = SearchOptions(mode=mode, **options)  # type: ignore[arg-type]
+    found = [list(result.context.hits) for result in retrieve(index, items, k, chosen)]
+    return found if many else found[0]
+
+
+def retrieve(
+    index: Index, queries: Sequence[Query], k: int, options: SearchOptions | None = None, *, nearest: int = 0
+) -> list[Retrieved]:
+    """The k nearest eligible references of each query; ``nearest`` > 0 asks for that many picture similarities.
+
+    Raises InputError for k < 1 and for a mode that the index or its encoder can't serve.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}: ask for at least 1 reference")
+    options = options or SearchOptions()
+    if not queries:
+        return []
+    modes = [_mode(query, options.mode, index) for query in queries]
+    images, texts = _encode(index, queries)
+    return [
+        _Search(index, query, mode, options, images.get(i), texts.get(i)).run(k, nearest)
+        for i, (query, mode) in enumerate(zip(queries, modes, strict=True))
+    ]
+
+
+def _mode(query: Query, mode: str, index: Index) -> str:
+    """The mode that "auto" stands for; refuses what can't be served."""
+    if mode == "auto":
+        mode = "fused" if query.image is not None and query.text else "text" if query.text else "image"
+    needs = {"image": ("pictures",), "text": ("captions",), "fused": ("pictures", "captions")}[mode]
+    stores = {"pictures": index.image_store, "captions": index.text_store}
+    empty = [name for name in needs if stores[name] is None or len(stores[name]) == 0]  # type: ignore[arg-type]
+    if empty:
+        raise InputError(f"index {index.path} has no {' and no '.join(empty)}: mode {mode!r} can't be served")
+    if index.manifest.shared_space or mode == "fused":
+        return mode
+    if mode == "text" and not query.text:
+        raise InputError(
+            f"encoder {index.manifest.encoder!r} can't compare a picture with captions: use mode image or fused"
+        )
+    if mode == "image" and query.image is None:
+        raise InputError(
+            f"encoder {index.manifest.encoder!r} can't compare words with pictures: use mode text or fused"
+        )
+    return mode
+
+
+def _encode(index: Index, queries: Sequence[Query]) -> tuple[dict[int, Float32], dict[int, Float32]]:
+    """Image and text vectors by position in ``queries``: one batch for each tower."""
+    pictures = {i: query.image for i, query in enumerate(queries) if query.image is not None}
+    words = {i: query.text for i, query in enumerate(queries) if query.text}
+    images = index.encoder.encode_images(list(pictures.values())) if pictures else np.empty((0, 0), np.float32)
+    texts = index.encoder.encode_texts(list(words.values())) if words else np.empty((0, 0), np.float32)
+    return dict(zip(pictures, images, strict=True)), dict(zip(words, texts, strict=True))
+
+
+class _Search:
+    """One query against one index."""
+
+    def __init__(
+        self,
+        index: Index,
+        query: Query,
+        mode: str,
+        options: SearchOptions,
+        image: Float32 | None,
+        text: Float32 | None,
+    ) -> None:
+        self.index, self.query, self.mode, self.options = index, query, mode, options
+        self.image, self.text = image, text
+        self.subject = index.pseudonym(query.subject_id) if query.subject_id is not None else None
+        self.duplicates = _duplicates(index, query, image) if options.duplicates != "off" else {}
+
+    def run(self, k: int, nearest: int) -> Retrieved:
+        ranking = self._ranking(k if self.options.diversity == 0 else 4 * k)
+        if self.options.diversity > 0:
+            ranking = _diversify(self.index, ranking, self.options.diversity)
+        hits = tuple(
+            Hit(self.index.records[row], score, rank, self.duplicates.get(row))
+            for rank, (row, score) in enumerate(ranking[:k], start=1)
+        )
+        near = self._rank_images(self.image, nearest) if nearest and self.image is not None else []
+        return Retrieved(Context(self.query, hits), tuple(score for _, score in near))
+
+    def _ranking(self, depth: int) -> Ranking:
+        if self.mode == "fused":
+            # ranks far below k still decide a fused order, so both lists go deeper than the cut
+            return self._fuse(*self._both(max(4 * depth, 50)))
+        # one space: whichever vector the query has asks the chosen index
+        vector = self.image if self.image is not None else self.text
+        if self.mode == "image":
+            return self._rank_images(vector, depth)
+        return self._rank_texts(self.text if self.text is not None else vector, depth)
+
+    def _both(self, depth: int) -> tuple[Ranking, Ranking]:
+        shared = self.index.manifest.shared_space
+        image, text = self.image, self.text
+        if shared:
+            image = image if image is not None else text
+            text = text if text is not None else image
+        by_image = self._rank_images(image, depth) if image is not None else None
+        by_text = self._rank_texts(text, depth) if text is not None else None
+        if by_text is None:
+            by_text = self._feedback(by_image or [], self.index.text_embeddings, self._rank_texts, depth)
+        if by_image is None:
+            by_image = self._feedback(by_text, self.index.image_embeddings, self._rank_images, depth)
+        return by_image, by_text
+
+    def _feedback(
+        self,
+        ranking: Ranking,
+        embeddings: Callable[[Sequence[int]], Float32],
+        rank: Callable[[Float32, int], Ranking],
+        depth: int,
+    ) -> Ranking:
+        """Ask the other index with the mean vector of the top references, weighted by similarity."""
+        top = ranking[:FEEDBACK]
+        vectors = embeddings([row for row, _ in top]) if top else np.empty((0, 1), np.float32)
+        weights = np.array([max(score, 0.0) for _, score in top], np.float32)
+        # a record without a caption (or picture) has a row of NaN there
+        known = ~np.isnan(vectors).any(axis=1)
+        if not known.any() or weights[known].sum() == 0:
+            return []
+        mean = weights[known] @ vectors[known]
+        return rank((mean / np.linalg.norm(mean)).astype(np.float32), depth)
+
+    def _fuse(self, by_image: Ranking, by_text: Ranking) -> Ranking:
+        points: dict[int, float] = {}
+        for name, ranking in (("image", by_image), ("text", by_text)):
+            for rank, (row, score) in enumerate(ranking, start=1):
+                gain = 1 / (RRF_CONSTANT + rank) if self.options.fusion == "rrf" else self._percentile(name, score)
+                points[row] = points.get(row, 0.0) + gain
+        if self.options.fusion == "score":
+            points = {row: total / 2 for row, total in points.items()}
+        return sorted(points.items(), key=lambda item: (-item[1], item[0]))
+
+    def _percentile(self, name: str, score: float) -> float:
+        """Where a similarity stands among the corpus' own nearest-neighbour similarities, in [0, 1]."""
+        quantiles = self.index.manifest.calibration.get(f"{name}_similarity_quantiles")
+        if not quantiles:
+            raise InputError(f"index {self.index.path} has too few {name}s to calibrate scores: use fusion rrf")
+        return float(np.interp(score, quantiles, np.linspace(0, 1, len(quantiles))))
+
+    def _rank_images(self, vector: Float32 | None, depth: int) -> Ranking:
+        return self._rank(self.index.image_store, self.index.image_rows, vector, depth)
+
+    def _rank_texts(self, vector: Float32 | None, depth: int) -> Ranking:
+        return self._rank(self.index.text_store, self.index.text_rows, vector, depth)
+
+    def _rank(self, store: VectorStore | None, rows: Int64, vector: Float32 | None, depth: int) -> Ranking:
+        """The ``depth`` nearest eligible rows: looks twice, the second time at everything."""
+        if store is None or vector is None:
+            return []
+        for reach in (min(4 * depth + 32, len(store)), len(store)):
+            scores, positions = store.search(vector[None, :], max(reach, 1))
+            found = [
+                (int(rows[position]), float(score))
+                for score, position in zip(scores[0], positions[0], strict=True)
+                if self._eligible(int(rows[position]))
+            ]
+            if len(found) >= depth:
+                break
+        return found[:depth]
+
+    def _eligible(self, row: int) -> bool:
+        record: Record = self.index.records[row]
+        own = self.options.exclude_subject and self.subject is not None and record.subject_id == self.subject
+        double = self.options.duplicates == "exclude" and row in self.duplicates
+        silent = self.options.with_text and not (record.caption or record.labels)
+        return not (own or double or silent or record.id in self.options.exclude_ids)
+
+
+def _duplicates(index: Index, query: Query, vector: Float32 | None) -> dict[int, str]:
+    """Rows that show the query's own picture: equal pixels, or near in embedding and perceptual hash both."""
+    if query.image is None or vector is None or index.image_store is None or not len(index.image_store):
+        return {}
+    from ragvlm.images import hamming, perceptual_hash, pixel_hash
+
+    digest = pixel_hash(query.image)
+    found = {row: "exact" for row, other in enumerate(index.content_hashes) if other == digest}
+    scores, positions = index.image_store.search(vector[None, :], min(64, len(index.image_store)))
+    close = [int(index.image_rows[p]) for s, p in zip(scores[0], positions[0], strict=True) if s >= NEAR_COSINE]
+    if any(row not in found for row in close):
+        own = perceptual_hash(query.image)
+        for row in close:
+            if row not in found and hamming(own, index.phashes[row]) <= NEAR_BITS:
+                found[row] = "near"
+    return found
+
+
+def _diversify(index: Index, ranking: Ranking, diversity: float) -> Ranking:
+    """Maximal marginal relevance over the pictures (captions where a record has no picture)."""
+    rows = [row for row, _ in ranking]
+    vectors = np.nan_to_num(index.image_embeddings(rows))
+    if not vectors.any():
+        vectors = np.nan_to_num(index.text_embeddings(rows))
+    scores = _spread(np.array([score for _, score in ranking], np.float32))
+    likeness = vectors @ vectors.T
+    chosen: list[int] = []
+    rest = list(range(len(rows)))
+    while rest:
+        novel = [likeness[i, chosen].max() if chosen else 0.0 for i in rest]
+        worth = [(1 - diversity) * scores[i] - diversity * n for i, n in zip(rest, novel, strict=True)]
+        chosen.append(rest.pop(int(np.argmax(worth))))
+    return [ranking[i] for i in chosen]
+
+
+def _spread(scores: Float32) -> Float32:
+    """Scores on the scale of cosines: reciprocal-rank sums are fifty times smaller and would never weigh."""
+    top = scores.max(initial=0)
+    return scores / top if 0 < top < 0.1 else scores
+
+
+def exact_duplicates(index: Index) -> list[tuple[str, ...]]:
+    """Groups of record ids whose pictures have equal pixels, within one index."""
+    order = sorted(range(len(index.content_hashes)), key=lambda row: index.content_hashes[row] or "")
+    groups: list[list[int]] = [[row] for row in order[:1]]
+    for before, row in pairwise(order):
+        if index.content_hashes[row] and index.content_hashes[row] == index.content_hashes[before]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [tuple(index.records[row].id for row in sorted(group)) for group in groups if len(group) > 1]
