@@ -1,0 +1,251 @@
+"""The command line: parse, call, print. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ragvlm.errors import InputError, RagvlmError
+
+if TYPE_CHECKING:
+    from ragvlm.types import Description
+
+app = typer.Typer(
+    help="Describe biomedical images from their nearest references, every sentence with its evidence.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help starts in half the time
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(corpus_app, name="corpus")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+IndexDir = Annotated[Path, typer.Option("--index", "-i", help="An index folder.", metavar="DIR")]
+Subject = Annotated[
+    str | None,
+    typer.Option("--subject-id", help="Subject of the query: its own references are left out.", metavar="ID"),
+]
+Fusion = Annotated[str, typer.Option(help="How rankings are fused: rrf or score.")]
+Duplicates = Annotated[
+    str, typer.Option(help="References that show the query's own picture: report, exclude or off.")
+]
+Diversity = Annotated[float, typer.Option(help="0 ranks by similarity alone, towards 1 by difference.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", "-c", help="FIELD=COLUMN, e.g. caption=report or labels=wbc,rbc.", metavar="FIELD=COLUMN"),
+]
+MaxPixels = Annotated[int | None, typer.Option(help="Refuse pictures with more pixels than this.")]
+
+
+@app.command()
+def index(
+    corpus: Annotated[Path, typer.Argument(help="A folder or file that holds a corpus.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the index [indexes/NAME].", metavar="DIR")] = None,
+    encoder: Annotated[str, typer.Option(help="See `ragvlm models`.")] = "embedded",
+    store: Annotated[str, typer.Option(help="faiss or numpy.")] = "faiss",
+    column: Columns = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures a batch.")] = 16,
+    max_pixels: MaxPixels = None,
+    as_json: Json = False,
+) -> None:
+    """Index CORPUS, or bring its index up to date; an interrupted run goes on where it stopped."""
+    from ragvlm.corpus import Corpus
+    from ragvlm.index import Index
+
+    source = Corpus.load(corpus, columns=_pairs(column))
+    for line in source.notes:
+        _say(line)
+    with _progress("Indexing") as progress:
+        built = Index.build(
+            source,
+            out,
+            encoder=encoder,
+            store=store,
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+            progress=progress,
+        )
+    report = built.report.to_dict()
+    for item in report["skipped"]:
+        _say(f"skipped {item['item']}: {item['reason']}")
+    _print(report) if as_json else typer.echo(str(built.report))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="A picture's path, or words.")],
+    index_dir: IndexDir,
+    k: Annotated[int, typer.Option("-k", help="How many references.")] = 10,
+    mode: Annotated[str, typer.Option(help="auto, image, text or fused.")] = "auto",
+    fusion: Fusion = "rrf",
+    duplicates: Duplicates = "report",
+    diversity: Diversity = 0.0,
+    subject_id: Subject = None,
+    as_json: Json = False,
+) -> None:
+    """Find the references nearest to QUERY."""
+    from ragvlm.index import Index
+    from ragvlm.terminal import hits_table
+    from ragvlm.types import hit_to_dict
+
+    hits = Index.open(index_dir).search(
+        query, k, mode, fusion=fusion, duplicates=duplicates, diversity=diversity, subject_id=subject_id
+    )
+    if as_json:
+        _print({"query": query, "hits": [hit_to_dict(hit) for hit in hits]})
+    else:
+        hits_table(hits)
+
+
+@app.command()
+def describe(
+    images: Annotated[list[Path], typer.Argument(help="Pictures to describe.", metavar="IMAGE...")],
+    index_dir: IndexDir,
+    generator: Annotated[str, typer.Option("--generator", "-g", help="See `ragvlm models`.")] = "consensus",
+    k: Annotated[int, typer.Option("-k", help="How many references the generator sees.")] = 5,
+    alpha: Annotated[float, typer.Option(help="Level of the abstention test; 0 never abstains.")] = 0.05,
+    mode: Annotated[str, typer.Option(help="image or fused.")] = "image",
+    fusion: Fusion = "rrf",
+    duplicates: Duplicates = "report",
+    diversity: Diversity = 0.0,
+    subject_id: Subject = None,
+    template: Annotated[str, typer.Option(help="Prompt template.")] = "describe",
+    threshold: Annotated[
+        float | None, typer.Option(help="Support from which a reference counts [as calibrated].")
+    ] = None,
+    keep_unsupported: Annotated[
+        bool, typer.Option("--keep-unsupported", help="Mark unsupported sentences instead of dropping them.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report.", metavar="OUT.html")] = None,
+    as_json: Json = False,
+) -> None:
+    """Describe each IMAGE from its nearest references, or abstain; --json prints one object a line."""
+    from ragvlm.describe import Describer
+    from ragvlm.terminal import show_description
+
+    describer = Describer(
+        index_dir,
+        generator,
+        k,
+        alpha=alpha,
+        template=template,
+        threshold=threshold,
+        keep_unsupported=keep_unsupported,
+        mode=mode,
+        fusion=fusion,
+        duplicates=duplicates,
+        diversity=diversity,
+    )
+    found: list[Description] = []
+    with _progress("Describing", quiet=len(images) < 2) as progress:
+        for batch in describer.batches([str(path) for path in images], subject_id=subject_id):
+            found += batch
+            progress(len(found), len(images))
+            for description in batch:
+                _print(description.to_dict()) if as_json else show_description(description)
+    if report:
+        from ragvlm.report import write_report
+
+        write_report(found, describer.index, report)
+        _say(f"report: {report}")
+
+
+@app.command()
+def info(
+    directory: Annotated[Path, typer.Argument(help="An index folder.", metavar="DIR")], as_json: Json = False
+) -> None:
+    """Show what is in an index."""
+    from ragvlm.index import Index
+    from ragvlm.terminal import show_mapping
+
+    facts = Index.open(directory).info()
+    _print(facts) if as_json else show_mapping(facts)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List encoders and generators, and what makes each of them usable."""
+    from ragvlm.registry import entries
+    from ragvlm.terminal import models_table
+
+    rows = [entry for kind in ("encoders", "generators") for entry in entries(kind).values()]
+    _print([entry.to_dict() for entry in rows]) if as_json else models_table(rows)
+
+
+@corpus_app.command()
+def simulate(
+    directory: Annotated[Path, typer.Argument(help="Where to write the corpus.", metavar="DIR")],
+    n: Annotated[int, typer.Option(help="How many micrographs.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be repeated.")] = None,
+) -> None:
+    """Simulate a corpus of micrographs with exact captions and labels."""
+    from ragvlm.simulate import simulate_corpus
+
+    with _progress("Simulating") as progress:
+        simulate_corpus(directory, n, seed, kinds=kind, progress=progress)
+    typer.echo(f"{n} micrographs in {directory}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ragvlm import __version__
+
+        typer.echo(f"ragvlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _print(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _pairs(items: list[str] | None) -> dict[str, str] | None:
+    pairs = dict(item.partition("=")[::2] for item in items or [])
+    if not all(pairs.values()):
+        raise InputError("--column takes FIELD=COLUMN, for example --column caption=report")
+    return pairs or None
+
+
+@contextmanager
+def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and ETA on stderr; silent where stderr is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from ragvlm.terminal import progress_bar
+
+    with progress_bar(title) as update:
+        yield update
+
+
+def main() -> NoReturn:
+    """Run the command. Exit codes: 0 done, 2 unusable input, 130 interrupted."""
+    try:
+        app()
+    except RagvlmError as error:
+        _say(f"ragvlm: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("ragvlm: interrupted; run the same command again to go on")
+        sys.exit(130)
+    sys.exit(0)

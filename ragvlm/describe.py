@@ -1,0 +1,193 @@
+"""Describe: the only place where the retriever meets the generator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, overload
+
+import ragvlm
+from ragvlm.abstain import NEIGHBOURS, Verdict, judge
+from ragvlm.errors import InputError
+from ragvlm.evidence import EvidenceChecker, confidence, drop_unsupported, supported_text
+from ragvlm.generators import load_generator
+from ragvlm.index import Index
+from ragvlm.prompt import build_prompt, prompt_hash
+from ragvlm.queries import as_query
+from ragvlm.retrieve import Retrieved, SearchOptions, retrieve
+from ragvlm.types import Context, Description, Evidence, Generator, Prompt, Query
+
+PREVIEW = 512  # pixels on the longer side of the picture that a description keeps
+
+
+class Describer:
+    """Describes pictures from the references of one index.
+
+    generator: a name (see ``ragvlm models``) or a Generator. k: how many references it sees. alpha: the level of
+    the abstention test, in [0, 1); 0 never abstains. template: which prompt template. threshold: the support in
+    [0, 1] from which a reference supports a sentence (default: as calibrated on the corpus). keep_unsupported:
+    keep sentences that no reference supports, marked, instead of dropping them. Any field of SearchOptions
+    (mode, fusion, duplicates, diversity, exclude_subject, ...) may be given too; by default only references with
+    a caption or labels are retrieved. generator_options go to the generator.
+
+    Raises InputError for a value out of range.
+    """
+
+    def __init__(
+        self,
+        index: Index | str | Path,
+        generator: str | Generator = "consensus",
+        k: int = 5,
+        *,
+        alpha: float = 0.05,
+        template: str = "describe",
+        threshold: float | None = None,
+        keep_unsupported: bool = False,
+        generator_options: dict[str, Any] | None = None,
+        **search: Any,
+    ) -> None:
+        if k < 1:
+            raise InputError(f"k is {k}: ask for at least 1 reference")
+        if not 0 <= alpha < 1:
+            raise InputError(f"alpha is {alpha}: choose a number from 0 to below 1")
+        self.index = index if isinstance(index, Index) else Index.open(index)
+        name = generator if isinstance(generator, str) else generator.name
+        self.generator = load_generator(name, **generator_options or {}) if isinstance(generator, str) else generator
+        self.k, self.alpha, self.template = k, alpha, template
+        self.keep_unsupported = keep_unsupported
+        self.search = SearchOptions(**{"mode": "image", "with_text": True} | search)
+        calibrated = self.index.manifest.calibration.get("evidence", {}).get("threshold")
+        self.checker = EvidenceChecker(self.index, threshold if threshold is not None else calibrated)
+
+    @overload
+    def __call__(self, images: list[Any] | tuple[Any, ...], *, subject_id: str | None = None) -> list[Description]: ...
+    @overload
+    def __call__(self, images: Any, *, subject_id: str | None = None) -> Description: ...
+    def __call__(self, images: Any, *, subject_id: str | None = None) -> Description | list[Description]:
+        """Describe one picture (a path, a PIL image, an array, a Query) or a list of them.
+
+        ``subject_id`` names the subject of the pictures: its own references are then left out.
+        Raises ImageError where a picture can't be decoded.
+        """
+        many = isinstance(images, (list, tuple))
+        found = self._describe(list(images) if many else [images], subject_id)
+        return found if many else found[0]
+
+    def batches(
+        self, images: Sequence[Any], *, subject_id: str | None = None, size: int = 16
+    ) -> Iterator[list[Description]]:
+        """Describe many pictures with bounded memory: yields the descriptions of ``size`` pictures at a time."""
+        for start in range(0, len(images), size):
+            yield self._describe(images[start : start + size], subject_id)
+
+    def _describe(self, images: Sequence[Any], subject_id: str | None) -> list[Description]:
+        clock = _Clock(len(images))
+        with clock("decode"):
+            queries = [as_query(item, subject_id=subject_id, picture=True) for item in images]
+            for query in queries:
+                if query.image is None:
+                    raise InputError(f"{query.id!r} is words: give a picture to describe, or use search")
+        with clock("retrieve"):
+            found = retrieve(self.index, queries, self.k, self.search, nearest=NEIGHBOURS)
+            verdicts = [judge(item.nearest, self._calibration, self.alpha) for item in found]
+        with clock("generate"):
+            prompts = {
+                i: build_prompt(item.context, template=self.template)
+                for i, (item, verdict) in enumerate(zip(found, verdicts, strict=True))
+                if item.context.hits and not verdict.abstain
+            }
+            texts = dict(zip(prompts, self.generator.generate(list(prompts.values())), strict=True))
+        with clock("evidence"):
+            checked = self.checker.check_many(list(texts.values()), [found[i].context for i in texts])
+            evidence = dict(zip(texts, checked, strict=True))
+        return [
+            self._assemble(item, verdicts[i], prompts.get(i), evidence.get(i, ()), clock.seconds)
+            for i, item in enumerate(found)
+        ]
+
+    @property
+    def _calibration(self) -> list[float]:
+        return self.index.manifest.calibration.get("nonconformity", [])
+
+    def _assemble(
+        self,
+        item: Retrieved,
+        verdict: Verdict,
+        prompt: Prompt | None,
+        evidence: tuple[Evidence, ...],
+        seconds: dict[str, float],
+    ) -> Description:
+        kept = evidence if self.keep_unsupported else tuple(drop_unsupported(evidence))
+        reason = self._reason(item.context, verdict, evidence, kept)
+        kept = () if reason else kept
+        return Description(
+            query_id=item.context.query.id,
+            text=supported_text(kept),
+            evidence=kept,
+            context=replace(item.context, query=_small(item.context.query)),
+            abstained=reason is not None,
+            confidence=0.0 if reason else confidence(kept, item.context),
+            reason=reason,
+            provenance=self._provenance(verdict, prompt, len(evidence) - len(kept) if not reason else 0),
+            timings=seconds,
+        )
+
+    def _reason(
+        self, context: Context, verdict: Verdict, evidence: Sequence[Evidence], kept: Sequence[Evidence]
+    ) -> str | None:
+        """Why nothing is said, or None."""
+        if not context.hits:
+            return "no reference with a caption or labels may be used for this picture"
+        if verdict.abstain:
+            return verdict.reason
+        if not evidence:
+            return f"generator {self.generator.name!r} found nothing to say from the references"
+        if not kept:
+            return f"none of the {len(evidence)} generated sentences is supported by a reference"
+        return None
+
+    def _provenance(self, verdict: Verdict, prompt: Prompt | None, dropped: int) -> dict[str, Any]:
+        manifest = self.index.manifest
+        return {
+            "ragvlm": ragvlm.__version__,
+            "index_fingerprint": self.index.fingerprint,
+            "encoder": {"name": manifest.encoder, "fingerprint": manifest.encoder_fingerprint},
+            "generator": self.generator.name,
+            "prompt_hash": prompt_hash(prompt) if prompt else None,
+            "parameters": {
+                "k": self.k,
+                "alpha": self.alpha,
+                "template": self.template,
+                "threshold": self.checker.threshold,
+                "keep_unsupported": self.keep_unsupported,
+                **asdict(self.search) | {"exclude_ids": sorted(self.search.exclude_ids)},
+            },
+            "abstention": verdict.to_dict(),
+            "dropped_sentences": dropped,
+        }
+
+
+def _small(query: Query) -> Query:
+    """A description outlives its picture: thousands of them must not hold all pixels, but a report shows some."""
+    if query.image is None:
+        return query
+    preview = query.image.copy()
+    preview.thumbnail((PREVIEW, PREVIEW))
+    return replace(query, image=preview)
+
+
+class _Clock:
+    """Wall seconds by step, shared evenly by the pictures of one call."""
+
+    def __init__(self, pictures: int) -> None:
+        self.pictures = max(pictures, 1)
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = (time.perf_counter() - start) / self.pictures

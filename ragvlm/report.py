@@ -1,0 +1,84 @@
+"""Descriptions -> one self-contained HTML page that can be read, checked and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import ragvlm
+from ragvlm.errors import RagvlmError
+from ragvlm.images import open_image, thumbnail_data_uri
+from ragvlm.index import Index
+from ragvlm.paths import atomic_path
+from ragvlm.types import Description, Hit
+
+
+def write_report(descriptions: Sequence[Description], index: Index, path: str | Path) -> Path:
+    """Write the page to ``path``: each picture, its sentences with their references, and the references' pictures.
+
+    Raises StoreError where ``path`` can't be written.
+    """
+    page = render_report(descriptions, index)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def render_report(descriptions: Sequence[Description], index: Index) -> str:
+    """The page as a string."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = files("ragvlm").joinpath("data/report.html.jinja").read_text(encoding="utf-8")
+    pictures = _Pictures(index)
+    return environment.from_string(source).render(
+        version=ragvlm.__version__,
+        index=index.info(),
+        described=sum(not d.abstained for d in descriptions),
+        items=[_view(number, d, pictures) for number, d in enumerate(descriptions, start=1)],
+    )
+
+
+def _view(number: int, description: Description, pictures: _Pictures) -> dict[str, Any]:
+    """What the template shows of one description."""
+    rank = {hit.record.id: hit.rank for hit in description.context.hits}
+    query = description.context.query
+    cited = {i for item in description.evidence for i in item.record_ids}
+    return {
+        "number": number,
+        "name": Path(description.query_id).name,
+        "picture": thumbnail_data_uri(query.image, 512) if query.image is not None else None,
+        "abstained": description.abstained,
+        "reason": description.reason,
+        "confidence": description.confidence,
+        "sentences": [
+            {"text": e.sentence, "support": e.support, "ranks": [rank[i] for i in e.record_ids if i in rank]}
+            for e in description.evidence
+        ],
+        "hits": [
+            {"hit": hit, "picture": pictures.of(hit), "cited": hit.record.id in cited}
+            for hit in description.context.hits
+        ],
+        "provenance": description.provenance,
+        "seconds": sum(description.timings.values()),
+    }
+
+
+class _Pictures:
+    """Thumbnails of references, each decoded once; a reference whose file is gone has none."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.known: dict[str, str | None] = {}
+
+    def of(self, hit: Hit) -> str | None:
+        record = hit.record
+        if record.id not in self.known:
+            path = self.index.image_path(record)
+            try:
+                self.known[record.id] = thumbnail_data_uri(open_image(path), 224) if path else None
+            except RagvlmError:
+                self.known[record.id] = None
+        return self.known[record.id]

@@ -1,0 +1,106 @@
+"""What a person sees in the terminal: tables, descriptions, a progress bar. Rich does the drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ragvlm.registry import Entry
+from ragvlm.types import Description, Hit
+
+
+def hits_table(hits: Sequence[Hit]) -> None:
+    """One row a hit: rank, score, id, caption."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("rank", justify="right", style="bold")
+    table.add_column("score", justify="right")
+    table.add_column("id", overflow="fold", style="cyan")
+    table.add_column("caption", overflow="fold")
+    for hit in hits:
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", escape(_name(hit)), escape(_words(hit)))
+    Console().print(table)
+
+
+def show_description(description: Description) -> None:
+    """The text with its citations, then the references, or the reason for abstaining."""
+    console = Console()
+    console.print(f"[bold]{escape(description.query_id)}[/bold]", soft_wrap=True)
+    if description.abstained:
+        console.print(f"[yellow]Abstained:[/yellow] {escape(description.reason or '')}")
+    else:
+        console.print(escape(description.cited_text))
+        console.print(f"[dim]confidence {description.confidence:.2f}[/dim]")
+    cited = {i for item in description.evidence for i in item.record_ids}
+    for hit in description.context.hits:
+        style = "" if hit.record.id in cited else "dim"
+        line = f"  [{hit.rank}] {hit.score:.3f}  {_name(hit)}  {_words(hit)}"
+        console.print(Text(line, style=style, overflow="ellipsis", no_wrap=True))
+    console.print()
+
+
+def models_table(entries: Sequence[Entry]) -> None:
+    """One row a plug-in; what is missing stands with the command that brings it."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("kind", "name", "usable", "what it is"):
+        table.add_column(column, overflow="fold")
+    for entry in entries:
+        usable = "[green]yes[/green]" if not entry.missing else "no"
+        about = entry.summary + (f" (hub: {entry.hub_id})" if entry.hub_id else "")
+        if entry.command:
+            about += f"\n{entry.command}"
+        table.add_row(entry.kind[:-1], f"[bold]{entry.name}[/bold]", usable, escape(about))
+    Console().print(table)
+
+
+def show_mapping(facts: Mapping[str, Any]) -> None:
+    """Name and value, a line each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), escape(_plain(value)))
+    Console().print(table)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr with count, rate and time left; yields ``update(done, total)``."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "-/s", style="dim")
+
+
+def _name(hit: Hit) -> str:
+    return hit.record.id + (f" ({hit.duplicate} duplicate)" if hit.duplicate else "")
+
+
+def _words(hit: Hit) -> str:
+    return hit.record.caption or ", ".join(f"{k}: {v}" for k, v in hit.record.labels.items()) or "(no caption)"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items()) or "-"
+    if isinstance(value, (list, tuple)):
+        return "; ".join(_plain(v) for v in value) or "-"
+    return "-" if value is None else str(value)
