@@ -31,7 +31,7 @@ _HOME = {
     "simulate_corpus": "simulate",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the keys are strings
 
 if TYPE_CHECKING:
     from ragvlm.corpus import Corpus as Corpus

@@ -33,9 +33,7 @@ Subject = Annotated[
     typer.Option("--subject-id", help="Subject of the query: its own references are left out.", metavar="ID"),
 ]
 Fusion = Annotated[str, typer.Option(help="How rankings are fused: rrf or score.")]
-Duplicates = Annotated[
-    str, typer.Option(help="References that show the query's own picture: report, exclude or off.")
-]
+Duplicates = Annotated[str, typer.Option(help="References that show the query's own picture: report, exclude or off.")]
 Diversity = Annotated[float, typer.Option(help="0 ranks by similarity alone, towards 1 by difference.")]
 Columns = Annotated[
     list[str] | None,

@@ -12,6 +12,7 @@ from ragvlm.simulate.picture import Float, Rng
 
 VECTORS: dict[str, tuple[float, float, float]] = {
     "haematoxylin": (0.650, 0.704, 0.286),
+    "blue haematoxylin": (0.73, 0.60, 0.32),
     "eosin": (0.072, 0.990, 0.105),
     "dab": (0.268, 0.570, 0.776),
     "haemoglobin": (0.23, 0.62, 0.62),

@@ -1,0 +1,205 @@
+"""Stained sections: haematoxylin and eosin, and immunohistochemistry with DAB, by the Beer-Lambert law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragvlm.simulate.camera import Camera, bayer, colour_camera, sharpen, white_balance
+from ragvlm.simulate.nuclei import distinct
+from ragvlm.simulate.optics import defocus, fractal_noise, illumination, smooth_noise
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape
+from ragvlm.simulate.shapes import patch, within
+from ragvlm.simulate.stains import stain_vector, transmit
+from ragvlm.simulate.tissue import Histology, Section, histology, section
+from ragvlm.simulate.words import count, density_word, pick, sentence, size_word
+
+MODALITY = "bright-field microscopy"
+_PATTERNS = {
+    "membranous": "brown DAB staining outlines the membranes of the epithelial cells",
+    "cytoplasmic": "brown DAB staining fills the cytoplasm of the epithelial cells",
+    "nuclear": "brown DAB staining marks part of the epithelial nuclei",
+    "negative": "there is no brown DAB staining",
+}
+_MARKERS = {
+    "membranous": ("E-cadherin", "HER2", "EpCAM"),
+    "cytoplasmic": ("cytokeratin 20", "pan-cytokeratin"),
+    "nuclear": ("Ki-67", "oestrogen receptor", "p53"),
+    "negative": ("negative control", "CD20"),
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A slide's laboratory: field, camera, lamp, blur, thickness of the cut and strength of the dyes."""
+
+    shape: Shape
+    camera: Camera
+    lamp: Float
+    blur: float
+    sharp: float
+    fall: float
+    strength: float
+    counter: float
+
+
+def bench(slide: Rng) -> Bench:
+    """Draw a laboratory, from pale to deep stains."""
+    lamp = slide.uniform(0.85, 1.02) * white_balance(slide, 0.035)
+    return Bench(
+        shape=field_shape(slide),
+        camera=colour_camera(slide),
+        lamp=np.asarray(lamp, np.float32),
+        blur=slide.uniform(0.5, 1.6),
+        sharp=slide.uniform(0, 1.0),
+        fall=slide.uniform(0, 0.15),
+        strength=slide.uniform(0.6, 1.5),
+        counter=slide.uniform(0.6, 1.4),
+    )
+
+
+def _paint_nuclei(rng: Rng, shape: Shape, cut: Section, grain: float) -> tuple[Float, Float, Labels, Labels]:
+    """Chromatin density (h, w), that of nuclei positive for a marker, and labels of epithelial and stromal nuclei."""
+    chromatin, positive = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    gland, stroma = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    texture = fractal_noise(rng, shape, grain, 3)
+    patches = smooth_noise(rng, shape, 90)
+    for number, nucleus in enumerate(cut.nuclei, 1):
+        spot = patch(shape, nucleus.centre, nucleus.contour)
+        if spot is None:
+            continue
+        rim = 0.35 * np.exp(-(((spot.d - 0.85) / 0.18) ** 2))
+        body = spot.coverage(1.3) * np.clip(0.7 + rim + 0.22 * texture[spot.window], 0.1, 1.6) * rng.uniform(0.6, 1.2)
+        body = np.asarray(body if nucleus.gland else 1.1 * body, np.float32)
+        chromatin[spot.window] = np.maximum(chromatin[spot.window], body)
+        if not within(shape, nucleus.centre):
+            continue
+        mask = gland if nucleus.gland else stroma
+        mask[spot.window][spot.inside] = number
+        if nucleus.gland and patches[int(nucleus.centre[0]), int(nucleus.centre[1])] + rng.normal(0, 0.8) > 0.4:
+            positive[spot.window] = np.maximum(positive[spot.window], body)
+    return chromatin, positive, gland, stroma
+
+
+def _expose(rng: Rng, how: Bench, layers: list[tuple[Float, Float]]) -> NDArray[np.uint8]:
+    lamp = how.lamp * illumination(rng, how.shape, how.fall)[..., None]
+    light = sharpen(bayer(defocus(transmit(layers, lamp), how.blur)), how.sharp)
+    return how.camera.expose(rng, light)
+
+
+def _zones(cut: Section, tissue: Histology) -> tuple[Float, Float]:
+    """Share 0-1 of epithelium and of stroma in each pixel; the lumen and cracks are neither."""
+    lumen = tissue.lumen if tissue.lumen > 0.12 else 0.0
+    inner = np.clip((cut.depth - lumen) * 14, 0, 1) if lumen else np.ones_like(cut.depth)
+    epithelium = inner * np.clip((1.0 - cut.depth) * 20, 0, 1)
+    stroma = np.clip((cut.depth - 1.02) * 14, 0, 1) * (1 - cut.hole)
+    return np.asarray(epithelium, np.float32), np.asarray(stroma, np.float32)
+
+
+def _rest(kind: str, cut: Section, tissue: Histology, how: Bench, masks: dict[str, Labels]) -> dict[str, str | int]:
+    covered = float(np.mean((masks["epithelial_nuclei"] > 0) | (masks["stromal_nuclei"] > 0)))
+    return {
+        "kind": kind,
+        "specimen": "glandular tissue",
+        "glands": distinct(masks["glands"]),
+        "epithelial_nuclei": distinct(masks["epithelial_nuclei"]),
+        "stromal_nuclei": distinct(masks["stromal_nuclei"]),
+        "density": density_word(2 * covered),
+        "size": size_word(2 * tissue.gland, how.shape),
+        "morphology": "glands with open lumina" if tissue.lumen > 0.12 else "solid nests",
+        "stroma": "inflamed" if tissue.inflamed else "fibrous",
+    }
+
+
+def _architecture(rng: Rng, labels: dict[str, str | int]) -> str:
+    glands = count(int(labels["glands"]), "gland") if "lumina" in str(labels["morphology"]) else count(int(labels["glands"]), "solid nest")
+    lumina = " with open lumina" if "lumina" in str(labels["morphology"]) else ""
+    stroma = "an inflamed stroma with many round lymphocytes" if labels["stroma"] == "inflamed" else "a fibrous stroma with spindle-shaped nuclei"
+    return pick(rng, (f"{glands}{lumina} in {stroma}", f"{glands}{lumina}, surrounded by {stroma}"))
+
+
+def _numbers(rng: Rng, labels: dict[str, str | int]) -> str:
+    inside, outside = int(labels["epithelial_nuclei"]), int(labels["stromal_nuclei"])
+    return pick(
+        rng,
+        (
+            f"{count(inside, 'epithelial nucleus', 'epithelial nuclei')} and {count(outside, 'stromal nucleus', 'stromal nuclei')} lie in the field",
+            f"the field holds {count(inside, 'epithelial nucleus', 'epithelial nuclei')} and {outside} in the stroma",
+        ),
+    )
+
+
+def draw_he(slide: Rng, rng: Rng) -> Picture:
+    """A section stained with haematoxylin and eosin."""
+    how, tissue = bench(slide), histology(slide)
+    blue, pink = stain_vector(slide, "haematoxylin", 0.07), stain_vector(slide, "eosin", 0.09)
+    basophilia, mucin = slide.uniform(0.08, 0.3), chance(slide, 0.3)
+    cut = section(rng, how.shape, tissue)
+    epithelium, stroma = _zones(cut, tissue)
+    chromatin, _, inner, outer = _paint_nuclei(rng, how.shape, cut, max(1.5, tissue.nucleus / 2.5))
+    cloud = fractal_noise(rng, how.shape, 12)
+    plasma = epithelium * np.clip(1 + 0.25 * cloud + 0.35 * cut.membrane, 0.2, 2)
+    if mucin:
+        plasma = plasma * np.clip(0.35 + 0.9 * np.abs(cut.depth - 0.5), 0, 1)
+    matrix = stroma * np.clip(0.55 + 0.35 * cut.fibres, 0.03, 1.7)
+    free = 1 - 0.7 * np.clip(chromatin, 0, 1)
+    haematoxylin = 0.75 * chromatin + basophilia * plasma + 0.04 * stroma
+    eosin = (0.26 * plasma + 0.42 * matrix) * free
+    layers = [
+        (np.asarray(how.strength * haematoxylin, np.float32), blue),
+        (np.asarray(how.strength * how.counter * eosin, np.float32), pink),
+    ]
+    masks = {"glands": cut.glands, "epithelial_nuclei": inner, "stromal_nuclei": outer}
+    labels = _rest("he_tissue", cut, tissue, how, masks)
+    labels["stain"] = "haematoxylin and eosin"
+    first = pick(
+        rng,
+        (
+            f"bright-field micrograph of a tissue section stained with haematoxylin and eosin: {_architecture(rng, labels)}",
+            f"H&E-stained section showing {_architecture(rng, labels)}",
+        ),
+    )
+    depth = "pale" if how.strength < 0.8 else "deep" if how.strength > 1.25 else "even"
+    caption = " ".join(sentence(t) for t in (first, _numbers(rng, labels), f"the stain is {depth}"))
+    return Picture(_expose(rng, how, layers), caption, MODALITY, labels, masks, how.camera.jpeg_quality)
+
+
+def draw_ihc(slide: Rng, rng: Rng) -> Picture:
+    """A section with DAB immunohistochemistry and a haematoxylin counterstain."""
+    how, tissue = bench(slide), histology(slide)
+    blue, brown = stain_vector(slide, "blue haematoxylin", 0.05), stain_vector(slide, "dab", 0.05)
+    pattern = str(slide.choice(list(_PATTERNS), p=(0.42, 0.23, 0.25, 0.1)))
+    marker, amount = pick(slide, _MARKERS[pattern]), slide.uniform(0.5, 1.3)
+    cut = section(rng, how.shape, tissue)
+    epithelium, stroma = _zones(cut, tissue)
+    chromatin, positive, inner, outer = _paint_nuclei(rng, how.shape, cut, max(1.5, tissue.nucleus / 2.5))
+    cloud = np.clip(1 + 0.3 * fractal_noise(rng, how.shape, 14), 0.1, 2) * np.clip(1 + 0.3 * smooth_noise(rng, how.shape, 90), 0.2, 2)
+    rim = np.exp(-(((cut.depth - 0.97) / 0.03) ** 2)) * (cut.depth < 1.1)
+    free = 1 - 0.75 * np.clip(chromatin, 0, 1)
+    brownness = {
+        "membranous": epithelium * (0.75 * cut.membrane + 0.3 * free) + 0.5 * rim,
+        "cytoplasmic": epithelium * free * 0.65,
+        "nuclear": 0.9 * positive + 0.02 * epithelium,
+        "negative": 0.015 * epithelium,
+    }[pattern]
+    counterstain = 0.5 * chromatin * (1 - 0.85 * np.clip(positive, 0, 1) * (pattern == "nuclear"))
+    haze = 0.035 * stroma * np.clip(1 + 0.8 * cut.fibres, 0, 3) + 0.05 * epithelium
+    layers = [
+        (np.asarray(how.counter * (counterstain + haze), np.float32), blue),
+        (np.asarray(amount * how.strength * brownness * cloud, np.float32), brown),
+    ]
+    masks = {"glands": cut.glands, "epithelial_nuclei": inner, "stromal_nuclei": outer}
+    labels = _rest("ihc_tissue", cut, tissue, how, masks)
+    labels |= {"stain": "haematoxylin and DAB", "marker": marker, "pattern": pattern}
+    name = marker if marker == "negative control" else f"{marker} immunohistochemistry"
+    first = pick(
+        rng,
+        (
+            f"{name} with DAB and a blue haematoxylin counterstain, bright field: {_architecture(rng, labels)}",
+            f"bright-field micrograph of a tissue section, {name} (DAB, haematoxylin counterstain), with {_architecture(rng, labels)}",
+        ),
+    )
+    caption = " ".join(sentence(t) for t in (first, _PATTERNS[pattern], _numbers(rng, labels)))
+    return Picture(_expose(rng, how, layers), caption, MODALITY, labels, masks, how.camera.jpeg_quality)
