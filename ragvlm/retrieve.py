@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ragvlm.duplicates import duplicates_of
 from ragvlm.errors import InputError
+from ragvlm.fusion import Ranking, diversify, mean_percentile, reciprocal_rank
 from ragvlm.queries import as_query
 from ragvlm.types import Context, Float32, Hit, Query, Record
 
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
 MODES = ("auto", "image", "text", "fused")
 FUSIONS = ("rrf", "score")
 DUPLICATES = ("report", "exclude", "off")
-RRF_CONSTANT = 60  # the value of Cormack et al.
-NEAR_COSINE = 0.97
-NEAR_BITS = 8
 FEEDBACK = 5  # references whose mean vector asks the other index
-Ranking = list[tuple[int, float]]  # (row of the index, similarity), best first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +70,17 @@ class Retrieved:
 
 def search(
     index: Index,
-    queries: object,
+    queries: Any,
     k: int = 10,
     mode: str = "auto",
     *,
     subject_id: str | None = None,
-    **options: object,
+    **options: Any,
 ) -> list[Hit] | list[list[Hit]]:
     """Hits of one query, or a list of them for a list of queries; see ``Index.search``."""
     many = isinstance(queries, (list, tuple))
-    items = [as_query(item, subject_id=subject_id) for item in (queries if many else [queries])]  # type: ignore[attr-defined]
-    chosen = SearchOptions(mode=mode, **options)  # type: ignore[arg-type]
+    items = [as_query(item, subject_id=subject_id) for item in (queries if many else [queries])]
+    chosen = SearchOptions(mode=mode, **options)
     found = [list(result.context.hits) for result in retrieve(index, items, k, chosen)]
     return found if many else found[0]
 
@@ -154,12 +151,12 @@ class _Search:
         self.index, self.query, self.mode, self.options = index, query, mode, options
         self.image, self.text = image, text
         self.subject = index.pseudonym(query.subject_id) if query.subject_id is not None else None
-        self.duplicates = _duplicates(index, query, image) if options.duplicates != "off" else {}
+        self.duplicates = duplicates_of(index, query, image) if options.duplicates != "off" else {}
 
     def run(self, k: int, nearest: int) -> Retrieved:
         ranking = self._ranking(k if self.options.diversity == 0 else 4 * k)
         if self.options.diversity > 0:
-            ranking = _diversify(self.index, ranking, self.options.diversity)
+            ranking = self._diversify(ranking)
         hits = tuple(
             Hit(self.index.records[row], score, rank, self.duplicates.get(row))
             for rank, (row, score) in enumerate(ranking[:k], start=1)
@@ -210,21 +207,18 @@ class _Search:
         return rank((mean / np.linalg.norm(mean)).astype(np.float32), depth)
 
     def _fuse(self, by_image: Ranking, by_text: Ranking) -> Ranking:
-        points: dict[int, float] = {}
-        for name, ranking in (("image", by_image), ("text", by_text)):
-            for rank, (row, score) in enumerate(ranking, start=1):
-                gain = 1 / (RRF_CONSTANT + rank) if self.options.fusion == "rrf" else self._percentile(name, score)
-                points[row] = points.get(row, 0.0) + gain
-        if self.options.fusion == "score":
-            points = {row: total / 2 for row, total in points.items()}
-        return sorted(points.items(), key=lambda item: (-item[1], item[0]))
+        if self.options.fusion == "rrf":
+            return reciprocal_rank([by_image, by_text])
+        names = ("image_similarity_quantiles", "text_similarity_quantiles")
+        quantiles = [self.index.manifest.calibration.get(name) for name in names]
+        if not all(quantiles):
+            raise InputError(f"index {self.index.path} is too small to calibrate scores: use fusion rrf")
+        return mean_percentile([by_image, by_text], quantiles)
 
-    def _percentile(self, name: str, score: float) -> float:
-        """Where a similarity stands among the corpus' own nearest-neighbour similarities, in [0, 1]."""
-        quantiles = self.index.manifest.calibration.get(f"{name}_similarity_quantiles")
-        if not quantiles:
-            raise InputError(f"index {self.index.path} has too few {name}s to calibrate scores: use fusion rrf")
-        return float(np.interp(score, quantiles, np.linspace(0, 1, len(quantiles))))
+    def _diversify(self, ranking: Ranking) -> Ranking:
+        rows = [row for row, _ in ranking]
+        vectors = np.nan_to_num(self.index.image_embeddings(rows))
+        return diversify(ranking, vectors, self.options.diversity)
 
     def _rank_images(self, vector: Float32 | None, depth: int) -> Ranking:
         return self._rank(self.index.image_store, self.index.image_rows, vector, depth)
@@ -253,56 +247,3 @@ class _Search:
         double = self.options.duplicates == "exclude" and row in self.duplicates
         silent = self.options.with_text and not (record.caption or record.labels)
         return not (own or double or silent or record.id in self.options.exclude_ids)
-
-
-def _duplicates(index: Index, query: Query, vector: Float32 | None) -> dict[int, str]:
-    """Rows that show the query's own picture: equal pixels, or near in embedding and perceptual hash both."""
-    if query.image is None or vector is None or index.image_store is None or not len(index.image_store):
-        return {}
-    from ragvlm.images import hamming, perceptual_hash, pixel_hash
-
-    digest = pixel_hash(query.image)
-    found = {row: "exact" for row, other in enumerate(index.content_hashes) if other == digest}
-    scores, positions = index.image_store.search(vector[None, :], min(64, len(index.image_store)))
-    close = [int(index.image_rows[p]) for s, p in zip(scores[0], positions[0], strict=True) if s >= NEAR_COSINE]
-    if any(row not in found for row in close):
-        own = perceptual_hash(query.image)
-        for row in close:
-            if row not in found and hamming(own, index.phashes[row]) <= NEAR_BITS:
-                found[row] = "near"
-    return found
-
-
-def _diversify(index: Index, ranking: Ranking, diversity: float) -> Ranking:
-    """Maximal marginal relevance over the pictures (captions where a record has no picture)."""
-    rows = [row for row, _ in ranking]
-    vectors = np.nan_to_num(index.image_embeddings(rows))
-    if not vectors.any():
-        vectors = np.nan_to_num(index.text_embeddings(rows))
-    scores = _spread(np.array([score for _, score in ranking], np.float32))
-    likeness = vectors @ vectors.T
-    chosen: list[int] = []
-    rest = list(range(len(rows)))
-    while rest:
-        novel = [likeness[i, chosen].max() if chosen else 0.0 for i in rest]
-        worth = [(1 - diversity) * scores[i] - diversity * n for i, n in zip(rest, novel, strict=True)]
-        chosen.append(rest.pop(int(np.argmax(worth))))
-    return [ranking[i] for i in chosen]
-
-
-def _spread(scores: Float32) -> Float32:
-    """Scores on the scale of cosines: reciprocal-rank sums are fifty times smaller and would never weigh."""
-    top = scores.max(initial=0)
-    return scores / top if 0 < top < 0.1 else scores
-
-
-def exact_duplicates(index: Index) -> list[tuple[str, ...]]:
-    """Groups of record ids whose pictures have equal pixels, within one index."""
-    order = sorted(range(len(index.content_hashes)), key=lambda row: index.content_hashes[row] or "")
-    groups: list[list[int]] = [[row] for row in order[:1]]
-    for before, row in pairwise(order):
-        if index.content_hashes[row] and index.content_hashes[row] == index.content_hashes[before]:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return [tuple(index.records[row].id for row in sorted(group)) for group in groups if len(group) > 1]

@@ -1,0 +1,44 @@
+"""Near-duplicate guard: which references show the query's own picture, and which of one index are equal."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ragvlm.types import Float32, Query
+
+if TYPE_CHECKING:
+    from ragvlm.index import Index
+
+NEAR_COSINE = 0.97
+NEAR_BITS = 8  # of the 64 of a perceptual hash
+
+
+def duplicates_of(index: Index, query: Query, vector: Float32 | None) -> dict[int, str]:
+    """Rows that show the query's own picture: equal pixels, or near in embedding and perceptual hash both."""
+    if query.image is None or vector is None or index.image_store is None or not len(index.image_store):
+        return {}
+    from ragvlm.images import hamming, perceptual_hash, pixel_hash
+
+    digest = pixel_hash(query.image)
+    found = {row: "exact" for row, other in enumerate(index.content_hashes) if other == digest}
+    scores, positions = index.image_store.search(vector[None, :], min(64, len(index.image_store)))
+    close = [int(index.image_rows[p]) for s, p in zip(scores[0], positions[0], strict=True) if s >= NEAR_COSINE]
+    if any(row not in found for row in close):
+        own = perceptual_hash(query.image)
+        for row in close:
+            if row not in found and hamming(own, index.phashes[row]) <= NEAR_BITS:
+                found[row] = "near"
+    return found
+
+
+def exact_duplicates(index: Index) -> list[tuple[str, ...]]:
+    """Groups of record ids whose pictures have equal pixels, within one index."""
+    order = sorted(range(len(index.content_hashes)), key=lambda row: index.content_hashes[row] or "")
+    groups: list[list[int]] = [[row] for row in order[:1]]
+    for before, row in pairwise(order):
+        if index.content_hashes[row] and index.content_hashes[row] == index.content_hashes[before]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [tuple(index.records[row].id for row in sorted(group)) for group in groups if len(group) > 1]

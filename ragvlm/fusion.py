@@ -1,0 +1,59 @@
+"""Two rankings into one, and one ranking into a more varied one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ragvlm.types import Float32
+
+RRF_CONSTANT = 60  # the value of Cormack et al. 2009
+Ranking = list[tuple[int, float]]  # (row of the index, similarity), best first
+
+
+def reciprocal_rank(rankings: Sequence[Ranking]) -> Ranking:
+    """Reciprocal rank fusion (Cormack, Clarke and Buettcher 2009, doi 10.1145/1571941.1572114).
+
+    The score of a row is the sum of 1 / (60 + rank) over the rankings that hold it; equal scores by lower row.
+    """
+    return _total((row, 1 / (RRF_CONSTANT + rank)) for ranking in rankings for rank, (row, _) in enumerate(ranking, 1))
+
+
+def mean_percentile(rankings: Sequence[Ranking], quantiles: Sequence[Sequence[float]]) -> Ranking:
+    """Fusion by calibrated scores: the mean, over the rankings, of where a similarity stands among the corpus' own
+    nearest-neighbour similarities (``quantiles``, ascending, one list a ranking); 0 where a ranking lacks the row.
+
+    Scores in [0, 1]; equal scores by lower row.
+    """
+    return _total(
+        (row, float(np.interp(score, own, np.linspace(0, 1, len(own)))) / len(rankings))
+        for ranking, own in zip(rankings, quantiles, strict=True)
+        for row, score in ranking
+    )
+
+
+def _total(gains: Iterable[tuple[int, float]]) -> Ranking:
+    points: dict[int, float] = {}
+    for row, gain in gains:
+        points[row] = points.get(row, 0.0) + gain
+    return sorted(points.items(), key=lambda item: (-item[1], item[0]))
+
+
+def diversify(ranking: Ranking, vectors: Float32, diversity: float) -> Ranking:
+    """Maximal marginal relevance (Carbonell and Goldstein 1998, doi 10.1145/290941.291025).
+
+    ``vectors``: float32 (len(ranking), dim), unit rows. Each next row is the one with the largest
+    (1 - diversity) * score - diversity * (largest cosine to what stands above); scores are taken relative to the
+    best, so that those of a rank fusion weigh as much as cosines.
+    """
+    scores = np.array([score for _, score in ranking], np.float32)
+    scores = scores / scores.max() if scores.max(initial=0) > 0 else scores
+    likeness = vectors @ vectors.T
+    chosen: list[int] = []
+    rest = list(range(len(ranking)))
+    while rest:
+        novel = [float(likeness[i, chosen].max()) if chosen else 0.0 for i in rest]
+        worth = [(1 - diversity) * scores[i] - diversity * n for i, n in zip(rest, novel, strict=True)]
+        chosen.append(rest.pop(int(np.argmax(worth))))
+    return [ranking[i] for i in chosen]
