@@ -18,9 +18,22 @@ if TYPE_CHECKING:
 PAINTERS: dict[str, str] = {
     "dna_nuclei": "nuclei:draw_dna",
     "blood_smear": "blood:draw_smear",
+    "cell_bodies": "cells:draw_bodies",
+    "he_tissue": "histology:draw_he",
     "nuclear_foci": "foci:draw_foci",
+    "phase_contrast": "phase:draw_phase",
+    "ihc_tissue": "histology:draw_ihc",
     "single_molecules": "foci:draw_molecules",
+    "unstained_cells": "unstained:draw_unstained",
+    "composite_cells": "composite:draw_composite",
+    "comet_assay": "comet:draw_comet",
+    "wound_healing": "phase:draw_wound",
     "mitotic_marker": "nuclei:draw_mitotic",
+    "worms_bright_field": "worms:draw_worms_well",
+    "epithelium_clones": "composite:draw_epithelium",
+    "worms_fluorescence": "worms:draw_worms_fluorescence",
+    "agar_colonies": "colonies:draw_colonies",
+    "worms_stained": "worms:draw_worms_stained",
 }
 """Kind -> "module:function" inside this package; a function is a ``Painter``."""
 

@@ -48,8 +48,8 @@ def draw_unstained(slide: Rng, rng: Rng) -> Picture:
     shape, camera = field_shape(slide), fluorescence_camera(slide)
     quantitative = chance(slide, 0.6)
     radius = log_uniform(slide, 18, 75)
-    level, gain, halo = slide.uniform(0.12, 0.4), slide.uniform(0.3, 0.8), slide.uniform(0.15, 0.7)
-    ripple, grain = log_uniform(slide, 0.003, 0.03), slide.uniform(0.03, 0.12)
+    level, gain, halo = slide.uniform(0.12, 0.4), slide.uniform(0.25, 0.62), slide.uniform(0.2, 0.9)
+    ripple, grain = log_uniform(slide, 0.002, 0.014), slide.uniform(0.03, 0.12)
     fall = slide.uniform(0, 0.3)
     most = int(np.clip(0.2 * shape[0] * shape[1] / (np.pi * radius**2), 1, 14))
     wanted = 1 if chance(slide, 0.4) else int(rng.integers(1, most + 1))
@@ -60,8 +60,8 @@ def draw_unstained(slide: Rng, rng: Rng) -> Picture:
     else:
         level += 0.2
         edge = blur(height, 1.0) - blur(height, 0.09 * radius)
-        light = level * (1 - 1.3 * gain * np.abs(edge) + 1.6 * gain * np.clip(blur(edge, 2), 0, None) + 0.1 * (height > 0) * grain)
-        light = light + 0.25 * gain * (blur(height, 0.15 * radius) - blur(height, 0.35 * radius))
+        ring = np.clip(blur(height, 0.03 * radius) - blur(height, 0.13 * radius), None, 0)
+        light = level * (1 + gain * (6 * ring - 4 * edge) + 0.7 * gain * (height - blur(height, 0.3 * radius)))
     light = light + ripple * (_fringes(rng, shape) + smooth_noise(rng, shape, 40) + 0.7 * fractal_noise(rng, shape, 6, 2))
     light = blur(np.asarray(light, np.float32), slide.uniform(0.6, 1.5)) * illumination(rng, shape, fall)
     modality = "quantitative phase microscopy" if quantitative else "bright-field microscopy"
