@@ -61,7 +61,14 @@ def _from_file(path: Path) -> Pseudonymizer:
     else:
         with os.fdopen(handle, "w") as stream:
             stream.write(secrets.token_hex(32))
-    key = bytes.fromhex(path.read_text().strip())
+    return Pseudonymizer(_parsed(path))
+
+
+def _parsed(path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        key = b""
     if len(key) != 32:
         raise InputError(f"{path} is not a subject key; restore it, or remove it and index again")
-    return Pseudonymizer(key)
+    return key

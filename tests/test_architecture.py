@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ragvlm"
-ORDER = (
-    "__init__ types errors paths privacy pseudonym registry simulate images readers corpus encoders stores "
-    "manifest segments calibration build index queries duplicates fusion retrieve abstain prompt generators sentences facts "
-    "evidence describe report terminal cli"
-).split()
+ORDER = """
+    __init__ types errors paths privacy pseudonym registry simulate images readers corpus encoders stores
+    manifest segments calibration build index queries duplicates fusion retrieve abstain labels prompt generators
+    sentences facts evidence describe report terminal cli
+""".split()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
