@@ -46,9 +46,8 @@ def build_prompt(context: Context, *, template: str = "describe", max_chars: int
         if len(system) + len(user) <= max_chars:
             break
         if not told:
-            raise InputError(
-                f"max_chars={max_chars}: the template {template!r} alone has {len(system) + len(user)} characters: raise it"
-            )
+            needed = len(system) + len(user)
+            raise InputError(f"max_chars={max_chars}: the template {template!r} alone has {needed} characters: raise it")
         told.pop()
     images = () if context.query.image is None else (context.query.image,)
     return Prompt(system, user, images, tuple(record_id for record_id, _ in told), context)
