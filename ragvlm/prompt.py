@@ -47,7 +47,7 @@ def build_prompt(context: Context, *, template: str = "describe", max_chars: int
             break
         if not told:
             needed = len(system) + len(user)
-            raise InputError(f"max_chars={max_chars}: the template {template!r} alone has {needed} characters: raise it")
+            raise InputError(f"max_chars={max_chars}: the template {template!r} alone needs {needed} characters")
         told.pop()
     images = () if context.query.image is None else (context.query.image,)
     return Prompt(system, user, images, tuple(record_id for record_id, _ in told), context)
