@@ -1,0 +1,275 @@
+"""The one door for pixels: bounded, safe decoding of every format into 8-bit RGB, and fingerprints of pictures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from ragvlm import tiff
+from ragvlm.errors import ImageError, InputError
+from ragvlm.pixels import array_to_rgb, composite, upright
+
+ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
+
+SUPPORTED_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+DEFAULT_MAX_PIXELS = 200_000_000
+_BYTES_PER_PIXEL = 16  # four 32-bit samples: no page needs more, so no larger file is worth reading
+
+# The decoders are called by the first bytes, not through Image.open: that one would first apply Pillow's own
+# bound (a global, with a warning below it), and would try formats that run other programs.
+_DECODERS: tuple[tuple[bytes, Callable[[IO[bytes]], ImageFile.ImageFile]], ...] = (
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"GIF8", GifImagePlugin.GifImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"RIFF", WebPImagePlugin.WebPImageFile),
+    *((magic, TiffImagePlugin.TiffImageFile) for magic in tiff.MAGIC),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a picture's header says: pixels of the first page, and the number of pages (frames of a GIF)."""
+
+    width: int
+    height: int
+    n_pages: int
+
+
+def open_image(
+    source: ImageSource, *, max_pixels: int | None = None, page: int = 0, name: str | None = None
+) -> Image.Image:
+    """``source`` as an upright 8-bit PIL RGB picture.
+
+    ``source`` is a path, the bytes of a file, a binary stream, a PIL picture, or an array (H, W), (H, W, 3) or
+    (H, W, 4). ``max_pixels`` bounds width x height, from the header, before anything is decoded (default:
+    ``$RAGVLM_MAX_PIXELS``, else 200,000,000); a file may have at most 16 bytes for each of them. ``page``
+    counts from 0. ``name`` is what errors call the source.
+
+    The EXIF orientation is applied, transparency is composited on white, 8-bit pixels stay untouched, deeper
+    ones are scaled by ``ragvlm.pixels.scale_to_uint8`` (0.1 to 99.9 percentile of the page).
+
+    Raises ImageError, and nothing else, for whatever can't be decoded.
+    """
+    bound = _pixel_bound(max_pixels)
+    label = name or _label(source)
+    try:
+        if isinstance(source, np.ndarray | Image.Image):
+            return _from_memory(source, bound, page)
+        with _open_stream(source, bound * _BYTES_PER_PIXEL) as stream:
+            return _decode(stream, bound, page)
+    except ImageError as error:
+        raise ImageError(f"{label}: {error}") from error
+    except Exception as error:  # decoders fail in every way there is; all of them mean a broken file
+        raise ImageError(f"{label}: broken picture ({_reason(error)})") from error
+
+
+def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> ImageInfo:
+    """Size and number of pages, from the headers alone. Raises ImageError as ``open_image`` does."""
+    label = _label(source)
+    try:
+        with _open_stream(source, _pixel_bound(max_pixels) * _BYTES_PER_PIXEL) as stream:
+            image = _identify(stream)
+            if image is None:
+                return ImageInfo(*tiff.count_pages(stream))
+            return ImageInfo(*image.size, n_pages=getattr(image, "n_frames", 1))
+    except ImageError as error:
+        raise ImageError(f"{label}: {error}") from error
+    except Exception as error:
+        raise ImageError(f"{label}: broken picture ({_reason(error)})") from error
+
+
+def _pixel_bound(max_pixels: int | None) -> int:
+    given = os.environ.get("RAGVLM_MAX_PIXELS") or DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    try:
+        bound = int(given)
+    except ValueError:
+        bound = 0
+    if bound <= 0:
+        raise InputError(f"max_pixels (or RAGVLM_MAX_PIXELS) is {given!r}: give a whole number above 0")
+    return bound
+
+
+def _label(source: object) -> str:
+    if isinstance(source, str | Path):
+        return str(source)
+    return f"<{type(source).__name__}>"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_size(bound: int) -> Callable[[int, int], None]:
+    def check(width: int, height: int) -> None:
+        if width * height > bound:
+            raise ImageError(
+                f"{width} x {height} pixels are more than the bound of {bound:,}: "
+                "scale it down, or raise RAGVLM_MAX_PIXELS"
+            )
+
+    return check
+
+
+def _open_stream(source: object, max_bytes: int) -> IO[bytes]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+    elif isinstance(source, str | Path):
+        return _open_file(source, max_bytes)
+    elif hasattr(source, "read"):
+        data = source.read(max_bytes + 1)
+    else:
+        raise ImageError("not a path, bytes, a binary stream, a PIL picture or an array")
+    if not isinstance(data, bytes):
+        raise ImageError("the stream gives text: open it in binary mode")
+    _check_bytes(len(data), max_bytes)
+    return io.BytesIO(data)
+
+
+def _open_file(source: str | Path, max_bytes: int) -> IO[bytes]:
+    path = Path(source)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError("is a folder, not a picture")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("is not a regular file")
+        _check_bytes(status.st_size, max_bytes)
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        raise ImageError(f"can't be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check_bytes(size: int, most: int) -> None:
+    if size == 0:
+        raise ImageError("is empty (0 bytes)")
+    if size > most:
+        raise ImageError(f"has more than {most:,} bytes: scale it down, or raise RAGVLM_MAX_PIXELS")
+
+
+def _identify(stream: IO[bytes]) -> ImageFile.ImageFile | None:
+    """The picture with its header read, or None for a TIFF of a kind that Pillow does not know."""
+    start = stream.read(16)
+    stream.seek(0)
+    decoder = next((decoder for magic, decoder in _DECODERS if start.startswith(magic)), None)
+    if decoder is None or (start[:4] == b"RIFF" and start[8:12] != b"WEBP"):
+        raise ImageError("is not a picture that can be read: use JPEG, PNG, WebP, BMP, GIF or TIFF")
+    try:
+        return decoder(stream)
+    except SyntaxError:
+        if start[:4] in tiff.MAGIC:
+            return None
+        raise
+
+
+def _decode(stream: IO[bytes], bound: int, page: int) -> Image.Image:
+    check = _check_size(bound)
+    image = _identify(stream)
+    if page < 0:
+        raise ImageError(f"page {page} does not exist: pages count from 0")
+    if image is None:
+        return tiff.read_page(stream, page, check)
+    check(*image.size)
+    if page:
+        n_pages = getattr(image, "n_frames", 1)
+        if page >= n_pages:
+            raise ImageError(f"has {n_pages} pages: page {page} does not exist (they count from 0)")
+        image.seek(page)
+        check(*image.size)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not tiff.pillow_reads(image):
+        return tiff.read_page(stream, page, check)
+    if image.tile and image.tile[0].args in ("RGB;16B", "RGBA;16B"):
+        return _deep_png(image, stream)
+    return _to_rgb(image)
+
+
+def _deep_png(image: ImageFile.ImageFile, stream: IO[bytes]) -> Image.Image:
+    # Pillow keeps the high bytes of 16-bit colour alone; read as little-endian, the same data gives the low ones
+    high = np.asarray(image)
+    stream.seek(0)
+    image = PngImagePlugin.PngImageFile(stream)
+    image.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in image.tile]
+    rgb = array_to_rgb(high.astype(np.uint16) << 8 | np.asarray(image))
+    return upright(rgb, image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _from_memory(source: Image.Image | NDArray[Any], bound: int, page: int) -> Image.Image:
+    if page:
+        raise ImageError(f"page {page} was asked for, but a picture in memory has one page")
+    if isinstance(source, Image.Image):
+        _check_size(bound)(*source.size)
+        return _to_rgb(source)
+    height, width = source.shape[:2] if source.ndim >= 2 else (0, 0)
+    _check_size(bound)(width, height)
+    return array_to_rgb(source)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    inverted = tiff.white_is_zero(image)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I") or upright.mode == "F":
+        rgb = array_to_rgb(np.asarray(upright))
+        return ImageOps.invert(rgb) if inverted else rgb
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        return composite(rgba.convert("RGB"), rgba.getchannel("A"))
+    rgb = upright.convert("RGB")
+    rgb.info.clear()  # colour profiles and EXIF (a place, a person) go no further
+    return rgb
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """Hex SHA-256 over size and RGB pixels: equal for exact duplicates, in whatever lossless format they lie."""
+    digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
+    digest.update(image.convert("RGB").tobytes())
+    return digest.hexdigest()
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64-bit pHash, in [0, 2**64): pictures that look alike differ in few bits (see ``hamming``).
+
+    The luma is shrunk to 32 x 32; of its cosine transform (DCT-II) the coefficients 1..8 in both directions
+    give a bit each: above their median or not. A picture of one colour gives 0. Source: C. Zauner,
+    "Implementation and Benchmarking of Perceptual Image Hash Functions", thesis, Hagenberg 2010. By hand, since
+    the package imagehash would bring scipy and PyWavelets into the core for these few lines.
+    """
+    luma = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), np.float64)
+    basis = np.cos(np.pi * np.outer(np.arange(1, 9), 2 * np.arange(32) + 1) / 64)
+    low = (basis @ (luma - luma.mean()) @ basis.T).ravel()
+    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+
+
+def hamming(a: int, b: int) -> int:
+    """The number of bits in which two hashes differ, 0 to 64."""
+    return (a ^ b).bit_count()
+
+
+def thumbnail_data_uri(image: Image.Image, size: int = 160) -> str:
+    """``image`` shrunk to at most ``size`` x ``size`` pixels, as a ``data:image/jpeg;base64,...`` URI."""
+    small = image.convert("RGB")
+    small.thumbnail((size, size))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
