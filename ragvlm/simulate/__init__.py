@@ -34,6 +34,7 @@ PAINTERS: dict[str, str] = {
     "worms_fluorescence": "worms:draw_worms_fluorescence",
     "agar_colonies": "colonies:draw_colonies",
     "worms_stained": "worms:draw_worms_stained",
+    "colony_array": "arrays:draw_array",
 }
 """Kind -> "module:function" inside this package; a function is a ``Painter``."""
 

@@ -28,8 +28,12 @@ class Smear:
     radius: float
     covered: float
     pallor: float
+    ragged: float
     variety: float
     merge: float
+    keep_off: float
+    stack: float
+    rim: float
     haemoglobin: float
     red: Float
     blue: Float
@@ -43,23 +47,27 @@ class Smear:
 
 def smear(slide: Rng) -> Smear:
     """Draw a slide, from faint to strong stain, low to high magnification."""
-    lamp = slide.uniform(0.68, 0.95) * white_balance(slide, 0.05)
+    lamp = slide.uniform(0.68, 0.95) * white_balance(slide, 0.045)
     return Smear(
         shape=field_shape(slide),
         camera=colour_camera(slide),
         lamp=np.asarray(lamp, np.float32),
-        radius=log_uniform(slide, 13, 62),
-        covered=slide.uniform(0.1, 0.62),
+        radius=log_uniform(slide, 16, 68),
+        covered=slide.uniform(0.15, 0.8),
         pallor=slide.uniform(0.15, 0.85),
-        variety=slide.uniform(0.05, 0.3),
-        merge=slide.uniform(1.1, 1.9),
-        haemoglobin=slide.uniform(0.16, 0.42),
+        ragged=slide.uniform(0.0, 0.05),
+        variety=slide.uniform(0.05, 0.35),
+        merge=slide.uniform(1.0, 1.9),
+        keep_off=slide.uniform(0.35, 0.8),
+        stack=slide.uniform(0.05, 0.35),
+        rim=slide.uniform(0.2, 0.9),
+        haemoglobin=slide.uniform(0.12, 0.36),
         red=stain_vector(slide, "haemoglobin", 0.1),
         blue=stain_vector(slide, "azure"),
         pink=stain_vector(slide, "cytoplasm", 0.08),
         granule=stain_vector(slide, "granules", 0.08),
         fall=slide.uniform(0, 0.3),
-        blur=slide.uniform(0.6, 2.0),
+        blur=slide.uniform(0.6, 3.0),
         sharp=slide.uniform(0, 0.8),
         stain=pick(slide, ("Wright-Giemsa", "May-Gruenwald-Giemsa", "Leishman", "Giemsa")),
     )
@@ -68,12 +76,12 @@ def smear(slide: Rng) -> Smear:
 def thickness(d: Float, pallor: float) -> Float:
     """Profile of a red cell over relative distance, 0-1: the biconcave disc of Evans and Fung 1972.
 
-    ``pallor`` 0 fills the centre (a spherocyte-like cell), 1 is the full dimple (doi 10.1016/0026-2862(72)90069-6).
+    ``pallor`` 0 fills the centre (a spherocyte-like cell), 1 is the full dimple, more a thinned (hypochromic) centre (doi 10.1016/0026-2862(72)90069-6).
     """
     inside = np.clip(1 - d**2, 0, 1)
     dimple = 0.207 + 2.003 * d**2 - 1.123 * d**4
     full = 0.9 + 0.1 * d**2
-    return np.asarray(inside**0.22 * ((1 - pallor) * full + pallor * np.clip(dimple, 0, None) * 0.95), np.float32)
+    return np.asarray(inside**0.22 * ((1 - pallor) * full + pallor * np.clip(dimple, 0, None) * 0.95).clip(0), np.float32)
 
 
 def _paint_reds(rng: Rng, how: Smear, taken: list[tuple[float, float, float]]) -> tuple[Float, Labels]:
@@ -85,18 +93,18 @@ def _paint_reds(rng: Rng, how: Smear, taken: list[tuple[float, float, float]]) -
     )
     number = 0
     for y, x in places:
-        if any(np.hypot(y - ty, x - tx) < reach + 0.75 * how.radius for ty, tx, reach in taken):
+        if any(np.hypot(y - ty, x - tx) < reach + how.keep_off * how.radius for ty, tx, reach in taken):
             continue
         radius = how.radius * float(np.exp(rng.normal(0, how.variety / 2)))
         aspect = 1 + abs(rng.normal(0, how.variety))
-        spot = patch(how.shape, (y, x), outline(rng, radius, aspect, how.variety / 9))
+        spot = patch(how.shape, (y, x), outline(rng, radius, aspect, how.variety / 9 + how.ragged * rng.random()))
         if spot is None:
             continue
-        pallor = float(np.clip(how.pallor + rng.normal(0, 0.25), 0, 1))
+        pallor = float(np.clip(how.pallor + rng.normal(0, 0.35), 0, 1.25))
         layer = thickness(spot.d * (1 + 0.06 * rng.standard_normal()), pallor) * spot.coverage(1.5)
         under = density[spot.window]
         # overlapping cells flatten against each other, so densities add only in part
-        density[spot.window] = np.maximum(under, layer) + 0.25 * np.minimum(under, layer)
+        density[spot.window] = np.maximum(under, layer) + how.stack * np.minimum(under, layer)
         if within(how.shape, (y, x)):
             number += 1
             mask[spot.window][spot.inside] = number
@@ -175,7 +183,7 @@ def draw_smear(slide: Rng, rng: Rng) -> Picture:
     glints = _debris(rng, how, layers)
     uneven = 1 + 0.06 * smooth_noise(rng, how.shape, how.radius * 2)
     # a refractile rim: light bent out of the steep edge of each cell
-    rim = 0.35 * (blur(reds, 1.2) - blur(reds, max(2.5, how.radius / 9)))
+    rim = how.rim * (blur(reds, 1.2) - blur(reds, max(2.5, how.radius / 9)))
     stack = [
         (np.asarray(how.haemoglobin * np.clip(reds * uneven + rim, 0, None), np.float32), how.red),
         (layers["blue"], how.blue),

@@ -38,7 +38,7 @@ def bodies(slide: Rng) -> Bodies:
     spread = chance(slide, 0.6)
     return Bodies(
         radius=radius,
-        covered=slide.uniform(0.12, 1.0),
+        covered=slide.uniform(0.3, 1.0),
         clusters=int(slide.choice([0, 0, 2, 5])),
         warp=(slide.uniform(0.1, 0.45) if spread else slide.uniform(0.02, 0.1)) * radius,
         cortex=slide.uniform(0.2, 2.0),
@@ -115,7 +115,7 @@ def _rounded(rng: Rng, how: Setup, cells: Bodies, places: list[Place], light: Fl
 
 def draw_bodies(slide: Rng, rng: Rng) -> Picture:
     """Cell bodies with an actin or another cytoplasmic stain."""
-    how, cells = setup(slide, str(slide.choice(["green", "red"])), 0.2), bodies(slide)
+    how, cells = setup(slide, str(slide.choice(["green", "red"])), 0.08), bodies(slide)
     stain = pick(slide, ("phalloidin (actin)", "tubulin antibody", "CellMask (cytoplasm)", "actin antibody"))
     light, mask, bright = paint_bodies(rng, how, cells)
     if chance(rng, 0.5):

@@ -34,18 +34,18 @@ class Plate:
 
 def plate(slide: Rng) -> Plate:
     """Draw a plate: agar from bluish to amber on a dark or pale bench; white, cream or pink colonies."""
-    agars = np.asarray([(0.42, 0.5, 0.6), (0.55, 0.52, 0.4), (0.5, 0.32, 0.2), (0.6, 0.6, 0.56), (0.5, 0.22, 0.2)])
+    agars = np.asarray([(0.42, 0.5, 0.6), (0.55, 0.52, 0.4), (0.5, 0.4, 0.27), (0.6, 0.6, 0.56), (0.48, 0.52, 0.56)])
     pales = np.asarray([(0.85, 0.86, 0.84), (0.85, 0.8, 0.66), (0.88, 0.84, 0.74)])
     shape = field_shape(slide)
     return Plate(
         shape=shape,
         agar=np.asarray(agars[slide.integers(5)] * white_balance(slide, 0.08), np.float32),
-        bench=np.asarray(slide.choice([0.04, 0.08, 0.6]) * white_balance(slide, 0.05), np.float32),
+        bench=np.asarray(slide.choice([0.04, 0.08, 0.15, 0.6]) * white_balance(slide, 0.05), np.float32),
         colony=np.asarray(pales[slide.integers(3)], np.float32),
         second=np.asarray([0.75, 0.3, 0.32], np.float32),
         share=slide.uniform(0.02, 0.3) if chance(slide, 0.6) else 0.0,
         radius=log_uniform(slide, 1.6, 8),
-        number=log_uniform(slide, 25, 500),
+        number=log_uniform(slide, 30, 900),
         rim=slide.uniform(0.02, 0.06),
         size=slide.uniform(0.46, 0.53),
     )

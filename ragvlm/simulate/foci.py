@@ -27,7 +27,7 @@ def draw_foci(slide: Rng, rng: Rng) -> Picture:
     """Large nuclei with bright foci of a marker of double-strand breaks over a dim nuclear haze."""
     how = setup(slide, "green", 0.25)
     radius = log_uniform(slide, 22, 60) * min(how.shape) / 512
-    per_nucleus, haze = log_uniform(slide, 2, 45), slide.uniform(0.1, 0.35)
+    per_nucleus, haze = log_uniform(slide, 4, 45), slide.uniform(0.1, 0.35)
     aspect, sigma = slide.uniform(1.1, 1.5), slide.uniform(0.035, 0.07) * radius
     stain = pick(slide, ("gamma-H2AX", "53BP1", "RAD51"))
     light, mask = np.zeros(how.shape, np.float32), np.zeros(how.shape, np.int32)

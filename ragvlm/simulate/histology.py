@@ -171,20 +171,20 @@ def draw_ihc(slide: Rng, rng: Rng) -> Picture:
     how, tissue = bench(slide), histology(slide)
     blue, brown = stain_vector(slide, "blue haematoxylin", 0.05), stain_vector(slide, "dab", 0.05)
     pattern = str(slide.choice(list(_PATTERNS), p=(0.42, 0.23, 0.25, 0.1)))
-    marker, amount = pick(slide, _MARKERS[pattern]), slide.uniform(0.5, 1.3)
+    marker, amount = pick(slide, _MARKERS[pattern]), slide.uniform(0.4, 1.2)
     cut = section(rng, how.shape, tissue)
     epithelium, stroma = _zones(cut, tissue)
     chromatin, positive, inner, outer = _paint_nuclei(rng, how.shape, cut, max(1.5, tissue.nucleus / 2.5))
     cloud = np.clip(1 + 0.3 * fractal_noise(rng, how.shape, 14), 0.1, 2) * np.clip(1 + 0.3 * smooth_noise(rng, how.shape, 90), 0.2, 2)
     rim = np.exp(-(((cut.depth - 0.97) / 0.03) ** 2)) * (cut.depth < 1.1)
-    free = 1 - 0.75 * np.clip(chromatin, 0, 1)
+    free, ground = 1 - 0.75 * np.clip(chromatin, 0, 1), slide.uniform(0.15, 0.5)
     brownness = {
-        "membranous": epithelium * (0.75 * cut.membrane + 0.3 * free) + 0.5 * rim,
+        "membranous": epithelium * (0.7 * cut.membrane + ground * free) + 0.5 * rim,
         "cytoplasmic": epithelium * free * 0.65,
         "nuclear": 0.9 * positive + 0.02 * epithelium,
         "negative": 0.015 * epithelium,
     }[pattern]
-    counterstain = 0.5 * chromatin * (1 - 0.85 * np.clip(positive, 0, 1) * (pattern == "nuclear"))
+    counterstain = slide.uniform(0.25, 0.55) * chromatin * (1 - 0.85 * np.clip(positive, 0, 1) * (pattern == "nuclear"))
     haze = 0.035 * stroma * np.clip(1 + 0.8 * cut.fibres, 0, 3) + 0.05 * epithelium
     layers = [
         (np.asarray(how.counter * (counterstain + haze), np.float32), blue),

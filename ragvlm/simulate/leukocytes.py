@@ -71,9 +71,9 @@ def paint_leukocyte(
         return covered
     nucleus = _nucleus(rng, shape, centre, radius, kind, cell)
     grain = texture[cell.window]
-    chromatin = np.clip(1 + rng.uniform(0.1, 0.3) * grain, 0.3, 1.8)
-    edge = 0.6 * np.exp(-(((nucleus - 0.5) / 0.3) ** 2)) * 0.15
-    layers["blue"][cell.window] += np.asarray(rng.uniform(0.5, 0.95) * nucleus * chromatin + edge, np.float32)
+    chromatin = np.clip(1 + rng.uniform(0.12, 0.35) * grain, 0.25, 1.8)
+    edge = 0.35 * nucleus * (1 - nucleus)
+    layers["blue"][cell.window] += np.asarray(rng.uniform(0.32, 0.85) * nucleus * chromatin + edge, np.float32)
     layers["pink"][cell.window] += np.asarray(rng.uniform(0.15, 0.4) * nucleus, np.float32)
     plasma = cell.coverage(2.5) * (1 - 0.8 * nucleus) * np.clip(1 + 0.2 * grain, 0.4, 1.6)
     depth = {"neutrophil": 0.16, "lymphocyte": 0.14, "monocyte": 0.22, "eosinophil": 0.2}[kind] * rng.uniform(0.6, 1.5)

@@ -28,6 +28,7 @@ class Culture:
     covered: float
     thick: float
     halo: float
+    ghost: float
     grain: float
     rounded: float
     blur: float
@@ -38,18 +39,19 @@ class Culture:
 def dish(slide: Rng) -> Culture:
     """Draw a dish: fibroblast-like spindles to cobblestones, brownish, bluish or grey pictures."""
     grey = chance(slide, 0.5)
-    balance = np.ones(3, np.float32) if grey else white_balance(slide, 0.06)
+    balance = np.ones(3, np.float32) if grey else white_balance(slide, 0.05) * np.asarray([1.04, 1.0, 0.95], np.float32)
     return Culture(
         shape=field_shape(slide),
         camera=colour_camera(slide),
-        lamp=np.asarray(slide.uniform(0.28, 0.62) * balance, np.float32),
-        radius=log_uniform(slide, 6, 26),
-        aspect=slide.uniform(1.1, 4.0),
+        lamp=np.asarray(slide.uniform(0.24, 0.58) * balance, np.float32),
+        radius=log_uniform(slide, 5, 24),
+        aspect=slide.uniform(1.1, 5.5),
         covered=slide.uniform(0.15, 0.95),
-        thick=slide.uniform(0.35, 1.1),
-        halo=slide.uniform(2.5, 9),
+        thick=slide.uniform(0.35, 1.6),
+        halo=slide.uniform(2.0, 9),
+        ghost=slide.uniform(0.7, 1.5),
         grain=slide.uniform(0.15, 0.6),
-        rounded=slide.uniform(0.01, 0.2),
+        rounded=slide.uniform(0.25, 0.95) if chance(slide, 0.25) else slide.uniform(0.01, 0.2),
         blur=slide.uniform(0.5, 1.8),
         fall=slide.uniform(0, 0.35),
         aligned=slide.uniform(0.2, 1.5),
@@ -102,11 +104,13 @@ def _paint(rng: Rng, how: Culture, free: Float, strays: float) -> tuple[Float, L
 
 def _develop(rng: Rng, how: Culture, phase: Float) -> np.typing.NDArray[np.uint8]:
     # the phase ring passes part of the low frequencies: they come back with the wrong sign, as the halo
-    seen = phase - 0.75 * blur(phase, how.halo) - 0.15 * blur(phase, 3 * how.halo)
+    seen = phase - how.ghost * (0.8 * blur(phase, how.halo) + 0.2 * blur(phase, 3 * how.halo))
     seen = seen + 0.03 * fractal_noise(rng, how.shape, 5, 2)
-    light = defocus(zernike(seen), how.blur) ** 0.7
-    light = np.minimum(light, 2.6) * illumination(rng, how.shape, how.fall)
-    colour = light[..., None] * how.lamp
+    # the plate shifts each wavelength differently, hence coloured fringes on a colour camera
+    bands = (0.88, 1.0, 1.15) if np.ptp(how.lamp) else (1.0, 1.0, 1.0)
+    light = np.stack([defocus(zernike(seen * band), how.blur) ** 0.7 for band in bands], axis=2)
+    light = np.minimum(light, 2.6) * illumination(rng, how.shape, how.fall)[..., None]
+    colour = light * how.lamp
     pixels = how.camera.expose(rng, np.asarray(colour, np.float32))
     return pixels[..., 1] if np.ptp(how.lamp) == 0 else pixels
 

@@ -9,7 +9,7 @@ import numpy as np
 from ragvlm.simulate.cells import fibre_texture
 from ragvlm.simulate.optics import fractal_noise, smooth_noise
 from ragvlm.simulate.picture import Float, Labels, Rng, Shape, chance, log_uniform
-from ragvlm.simulate.shapes import Outline, outline, patch, scatter, within
+from ragvlm.simulate.shapes import Outline, outline, patch, scatter, tiling, within
 
 Place = tuple[float, float]
 
@@ -28,6 +28,7 @@ class Histology:
     strata: float
     cracks: float
     inflamed: bool
+    crossed: float
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,19 @@ class Section:
 
 def histology(slide: Rng) -> Histology:
     """Draw a block: colon-like round glands to crowded irregular ones, low to high magnification."""
-    gland = log_uniform(slide, 45, 170)
+    gland = log_uniform(slide, 45, 240)
     return Histology(
         gland=gland,
         lumen=slide.uniform(0.0, 0.55),
-        nucleus=gland * slide.uniform(0.07, 0.11),
+        nucleus=max(3.0, gland * slide.uniform(0.045, 0.1)),
         wobble=slide.uniform(0.03, 0.13),
         aspect=slide.uniform(1.0, 2.2),
-        packing=slide.uniform(1.75, 2.6),
-        stroma_cells=slide.uniform(0.3, 1.4),
+        packing=slide.uniform(1.6, 2.6),
+        stroma_cells=slide.uniform(0.3, 2.2),
         strata=slide.uniform(0.04, 0.16),
         cracks=slide.uniform(0, 1),
         inflamed=chance(slide, 0.3),
+        crossed=slide.uniform(0, 1),
     )
 
 
@@ -86,7 +88,7 @@ def section(rng: Rng, shape: Shape, tissue: Histology) -> Section:
         if spot is None:
             continue
         closer = spot.d < depth[spot.window]
-        cells = max(6, round(2 * np.pi * radius / (2.0 * tissue.nucleus)))
+        cells = max(6, round(2 * np.pi * radius / (1.7 * tissue.nucleus)))
         sector = np.arctan2(spot.y, spot.x) * cells / (2 * np.pi) + 0.25 * bend[spot.window] + 0.3 * np.sin(5 * spot.d)
         width = np.hypot(spot.y, spot.x) * 2 * np.pi / cells
         away = np.abs(sector - np.round(sector)) * width
@@ -95,11 +97,21 @@ def section(rng: Rng, shape: Shape, tissue: Histology) -> Section:
         if within(shape, place):
             glands[spot.window][spot.inside & closer] = number
         nuclei += _lining(rng, tissue, place, contour, cells)
+    membrane = _crossed(rng, shape, tissue, membrane)
     nuclei = [n for n in nuclei if _shows(shape, n.centre, depth, 0.0, 1.05)]
     nuclei += _stroma(rng, shape, tissue, depth)
     fibres = 0.7 * fibre_texture(rng, shape, 1.3) + 0.5 * fractal_noise(rng, shape, 40)
     hole = np.clip((fractal_noise(rng, shape, 0.7 * tissue.gland) - 2.3 + tissue.cracks) * 4, 0, 1) * (depth > 1.08)
     return Section(depth, membrane, fibres, np.asarray(hole, np.float32), glands, tuple(nuclei))
+
+
+def _crossed(rng: Rng, shape: Shape, tissue: Histology, membrane: Float) -> Float:
+    """Where the cut runs across the cells their borders form a honeycomb instead of radial lines."""
+    seeds = scatter(rng, shape, 4000, 1.9 * tissue.nucleus, margin=2 * tissue.nucleus)
+    comb = tiling(rng, shape, seeds, 0.3 * tissue.nucleus, 2 * tissue.nucleus).border
+    across = np.clip(2 * (smooth_noise(rng, shape, 0.8 * tissue.gland) - 1 + 2 * tissue.crossed) + 0.5, 0, 1)
+    walls = np.exp(-((comb / (0.16 * tissue.nucleus + 0.6)) ** 2))
+    return np.asarray(membrane * (1 - across) + walls * across, dtype=np.float32)
 
 
 def _shows(shape: Shape, centre: Place, depth: Float, low: float, high: float) -> bool:
