@@ -1,0 +1,140 @@
+"""The torch side of the embedded encoder: read the weights, write ONNX, and prove that both say the same."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ragvlm.errors import RagvlmError, require
+from ragvlm.types import Int64
+
+if TYPE_CHECKING:
+    from ragvlm.encoders.embedded import ImageTower, TextTower
+
+_OPSET = 17
+_AGREEMENT = 0.9999  # least cosine of ONNX Runtime's vector with torch's
+
+
+def export_image_tower(tower: ImageTower) -> bytes:
+    """The bytes of an ONNX model: "pixels" float32 (n, 3, size, size) -> "vector" float32 (n, dim).
+
+    Raises MissingExtraError for an absent package, RagvlmError for weights that aren't the pinned ones, for an
+    export that fails, and for one that disagrees with torch.
+    """
+    require("torch", "embedded")
+    import torch
+
+    efficientnet = require("efficientnet_lite_pytorch", "embedded").EfficientNet
+    weights = torch.load(tower.weights.verified(), map_location="cpu", weights_only=True)
+    net = efficientnet.from_name("efficientnet-lite0", image_size=tower.size)
+    net.load_state_dict(weights)
+
+    class Pooled(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, pixels: Any) -> Any:
+            net = self.net
+            x = net._swish(net._bn0(net._conv_stem(pixels)))
+            stages = []
+            for block in net._blocks:
+                x = block(x)
+                stages.append(x)
+            stages.append(net._swish(net._bn1(net._conv_head(x))))
+            pooled = (stages[i].mean((2, 3)) for i in tower.stages)
+            return torch.cat([torch.nn.functional.normalize(part, dim=1) for part in pooled], dim=1)
+
+    random = np.random.default_rng(0)
+    shapes = [(n, 3, tower.size, tower.size) for n in (1, 3)]
+    samples = [{"pixels": torch.from_numpy(random.uniform(-1, 1, s).astype(np.float32))} for s in shapes]
+    return _export(Pooled(), samples, {"pixels": {0: "n"}})
+
+
+def export_text_tower(tower: TextTower) -> bytes:
+    """The bytes of an ONNX model: "ids" and "mask" int64 (n, tokens) -> "vector" float32 (n, dim).
+
+    Raises what ``export_image_tower`` raises.
+    """
+    require("torch", "embedded")
+    import torch
+
+    transformers = require("transformers", "embedded")
+    tensors = require("safetensors.torch", "embedded").load_file(tower.weights.verified())
+    config = json.loads(tower.config.verified().read_text(encoding="utf-8"))
+    # eager attention is plain arithmetic, which the exporter can trace
+    settings = transformers.BertConfig(**config, attn_implementation="eager")
+    bert = transformers.BertModel(settings, add_pooling_layer=False)
+    unused = ("pooler.", "embeddings.position_ids")
+    bert.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(unused)})
+
+    class MeanPooled(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = bert
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+            weight = mask.unsqueeze(-1).to(states.dtype)
+            return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    random = np.random.default_rng(0)
+    samples = [_tokens(random.integers(settings.vocab_size, size=size)) for size in ((2, 7), (1, 3), (3, 40))]
+    axes = {0: "n", 1: "tokens"}
+    return _export(MeanPooled(), samples, {"ids": axes, "mask": axes})
+
+
+def _tokens(ids: Int64) -> dict[str, Any]:
+    import torch
+
+    mask = np.ones_like(ids)
+    mask[-1, -2:] = 0  # the last text is shorter, so that the mask is put to the test
+    return {"ids": torch.from_numpy(ids), "mask": torch.from_numpy(mask)}
+
+
+def _export(module: Any, samples: list[dict[str, Any]], axes: dict[str, dict[int, str]]) -> bytes:
+    import torch
+
+    # eval() first: the exporter restores the mode that it finds, and a training mode would drop units at random
+    module.eval()
+    stream = io.BytesIO()
+    try:
+        # the user can do nothing about the exporter's warnings
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                tuple(samples[0].values()),
+                stream,
+                input_names=list(samples[0]),
+                output_names=["vector"],
+                dynamic_axes={**axes, "vector": {0: "n"}},
+                opset_version=_OPSET,
+                dynamo=False,  # the newer exporter needs one more package and gains nothing here
+            )
+    except (RuntimeError, TypeError, ValueError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RagvlmError(f"torch {torch.__version__} can't export the encoder to ONNX: {reason}") from error
+    data = stream.getvalue()
+    check_export(module, data, samples)
+    return data
+
+
+def check_export(module: Any, data: bytes, samples: list[dict[str, Any]]) -> None:
+    """Raise RagvlmError unless ONNX Runtime's vectors agree with torch's on ``samples`` (cosine > 0.9999)."""
+    import torch
+
+    runtime = require("onnxruntime", "embedded")
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    for sample in samples:
+        with torch.inference_mode():
+            wanted = module(*sample.values()).numpy().astype(np.float64)
+        found = session.run(None, {k: v.numpy() for k, v in sample.items()})[0].astype(np.float64)
+        lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(found, axis=1)
+        least = float(((wanted * found).sum(axis=1) / lengths).min())
+        if not least > _AGREEMENT:
+            raise RagvlmError(f"the exported encoder disagrees with torch {torch.__version__}: cosine {least:.6f}")
