@@ -1,0 +1,44 @@
+"""Pictures in folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ragvlm.errors import CorpusError
+from ragvlm.images import SUPPORTED_SUFFIXES
+
+
+def pictures(root: Path) -> Iterator[str]:
+    """Pictures anywhere below ``root``, as sorted relative paths with "/"; hidden files and folders are left out.
+
+    Links to folders are not followed. Raises CorpusError for a folder that can't be read.
+    """
+    for folder, subfolders, files in os.walk(root, onerror=_fail):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
+        place = Path(folder).relative_to(root)
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUPPORTED_SUFFIXES:
+                yield (place / name).as_posix()
+
+
+def has_pictures(root: Path) -> bool:
+    """Whether a picture lies anywhere below ``root``; False for what can't be read."""
+    try:
+        return next(pictures(root), None) is not None
+    except CorpusError:
+        return False
+
+
+def subfolders(root: Path) -> list[str]:
+    """Names of the folders in ``root``, sorted, without hidden ones; none where it can't be read."""
+    try:
+        with os.scandir(root) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX")))
+    except OSError:
+        return []
+
+
+def _fail(error: OSError) -> None:
+    raise CorpusError(f"{error.filename}: {error.strerror}") from error

@@ -1,0 +1,138 @@
+"""What all tables share: rows -> records, with every error naming the file and the row."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from ragvlm.errors import CorpusError
+from ragvlm.readers import embedded, values
+from ragvlm.readers.columns import Columns, resolve
+from ragvlm.types import Label, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Numbered rows as they stand in ``path``. ``typed`` is False where all cells are text."""
+
+    path: Path
+    header: tuple[str, ...]
+    rows: Iterable[tuple[int, Mapping[str, Any]]]
+    typed: bool = True
+
+
+class TableReader:
+    """A file with one record a row. A format says which suffixes it has and how its table is read."""
+
+    name: str
+    layout: str
+    suffixes: frozenset[str]
+
+    def matches(self, path: Path) -> bool:
+        """Whether the suffix is one of this format's."""
+        return path.suffix.lower() in self.suffixes and not path.is_dir()
+
+    def table(self, path: Path) -> Table:
+        """The table in ``path``. Raises CorpusError naming file and row."""
+        raise NotImplementedError
+
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+        """Records whose relative pictures count from the folder of ``path``. Raises CorpusError."""
+        return records_of(self.table(path), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    path: str | None
+    called: str | None
+
+
+def records_of(
+    table: Table, asked: Mapping[str, str], *, folder: str | None = None, id_prefix: str = ""
+) -> Iterator[Record]:
+    """The records of ``table``, in order.
+
+    With ``folder`` (the table's folder, relative to the corpus; "" for the corpus itself) every row needs a
+    picture, and pictures must lie inside that folder. Without it, pictures may lie anywhere, and may be absent where
+    the table has no column for them. Ids default to the picture's path. Raises CorpusError.
+    """
+    columns = resolve(table.header, asked, table.path)
+    if folder is not None and "image" not in columns.fields:
+        raise CorpusError(
+            f"{table.path}: no column names the pictures: call it file_name, or pass columns={{'image': ...}}; "
+            f"it has {', '.join(table.header) or 'none'}"
+        )
+    seen: dict[str, int] = {}
+    for row, cells in table.rows:
+        try:
+            record = _record(cells, columns, table.typed, folder, id_prefix, row)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{table.path}, row {row}: {error}") from error
+        if record.id in seen:
+            raise CorpusError(
+                f"{table.path}: rows {seen[record.id]} and {row} have the same id {record.id!r}: "
+                "name a column of unique ids with columns={'id': ...}"
+            )
+        seen[record.id] = row
+        yield record
+
+
+def _record(
+    cells: Mapping[str, Any], columns: Columns, typed: bool, folder: str | None, id_prefix: str, row: int
+) -> Record:
+    def field(name: str) -> str | None:
+        try:
+            return values.text(cells.get(columns.fields[name])) if name in columns.fields else None
+        except ValueError as error:
+            raise ValueError(f"{columns.fields[name]} {error}") from error
+
+    picture = _picture(cells, columns, folder)
+    default_id = picture.path if picture.called is None else id_prefix + picture.called
+    labels: dict[str, Label] = {}
+    for column in columns.labels:
+        labels |= values.labels(column, cells.get(column), typed=typed)
+    rest = {name: values.jsonable(cell) for name, cell in cells.items() if name not in columns.used}
+    return Record(
+        id=field("id") or default_id or f"{id_prefix}row-{row}",
+        image=picture.path,
+        caption=field("caption"),
+        subject_id=field("subject_id"),
+        study_id=field("study_id"),
+        modality=field("modality"),
+        labels=labels,
+        source=field("source"),
+        licence=field("licence"),
+        extra={name: value for name, value in rest.items() if value is not None},
+    )
+
+
+def _picture(cells: Mapping[str, Any], columns: Columns, folder: str | None) -> _Picture:
+    """The picture's path; ``called`` is its name where its bytes lie inside the table."""
+    column = columns.fields.get("image")
+    if column is None:
+        return _Picture(None, None)
+    cell = cells.get(column)
+    called = None
+    if isinstance(cell, Mapping):  # how Hugging Face stores pictures
+        called = values.text(cell.get("path"))
+        if isinstance(cell.get("bytes"), bytes):
+            kept = embedded.keep(cell["bytes"], called)
+            return _Picture(str(kept), called or kept.name)
+        cell = called
+    path = values.text(cell)
+    if path is None:
+        raise ValueError(f"{column} is empty: every row needs its picture")
+    return _Picture(path if folder is None else inside(path, folder), None)
+
+
+def inside(path: str, folder: str) -> str:
+    """``folder``/``path`` in normal form. Raises ValueError where ``path`` leaves the folder."""
+    windows = PureWindowsPath(path)
+    normal = posixpath.normpath(path)
+    leaves = normal.startswith("../") or normal == ".." or ".." in windows.parts[:1]
+    if PurePosixPath(path).is_absolute() or windows.drive or windows.root or leaves:
+        raise ValueError(f"{path!r} leaves the folder of the corpus: name pictures relative to it")
+    return posixpath.join(folder, normal)
