@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from pathlib import Path
+from typing import Protocol, Self, cast
 
 from ragvlm.registry import find
 from ragvlm.types import Float32, Int64, VectorStore
@@ -20,6 +21,11 @@ class Store(VectorStore, Protocol):
 
     def get(self, positions: Int64) -> Float32:
         """The vectors at ``positions`` (m,): float32 (m, dim), unit rows, a copy."""
+        ...
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class FaissStore:
             raise StoreError(f"{path} can't be written by FAISS: {_reason(error)}") from error
 
     @classmethod
-    def load(cls, path: Path) -> FaissStore:
+    def load(cls, path: Path) -> Self:
         """Memory-map what ``save`` wrote. Raises StoreError where ``path`` isn't such a file."""
         faiss = require("faiss", "faiss")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class NumpyStore:
             np.save(stream, self._vectors(), allow_pickle=False)
 
     @classmethod
-    def load(cls, path: Path) -> NumpyStore:
+    def load(cls, path: Path) -> Self:
         """Memory-map what ``save`` wrote. Raises StoreError where ``path`` isn't such a file."""
         try:
             # an empty array has no bytes that could be mapped

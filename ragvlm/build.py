@@ -1,0 +1,154 @@
+"""How an index is built: the options, the report, and the folder that holds it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ragvlm import lock
+from ragvlm.errors import InputError, StoreError
+from ragvlm.manifest import NAME, read_manifest
+
+if TYPE_CHECKING:
+    from ragvlm.corpus import Corpus
+    from ragvlm.index import Index
+    from ragvlm.types import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did. ``records`` are in the index now; ``skipped`` are (item, reason).
+
+    ``images_per_second`` counts the pictures encoded in this run over its wall time ``seconds``.
+    """
+
+    path: str
+    records: int
+    added: int
+    updated: int
+    removed: int
+    unchanged: int
+    skipped: tuple[tuple[str, str], ...]
+    seconds: float
+    images_per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``ragvlm index --json`` prints."""
+        return {
+            "path": self.path,
+            "records": self.records,
+            "added": self.added,
+            "updated": self.updated,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "skipped": [{"item": item, "reason": reason} for item, reason in self.skipped],
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 2),
+        }
+
+    def __str__(self) -> str:
+        changes = ", ".join(
+            f"{getattr(self, name)} {name}"
+            for name in ("added", "updated", "removed", "unchanged")
+            if getattr(self, name)
+        )
+        return (
+            f"{self.path}: {self.records} records ({changes}), {len(self.skipped)} skipped, "
+            f"{self.seconds:.1f} s, {self.images_per_second:.1f} images/s"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How to build; see ``Index.build``."""
+
+    store: str = "faiss"
+    batch_size: int = 16
+    segment_rows: int = 512
+    max_pixels: int | None = None
+    hash_subject: Callable[[str], str] | None = None
+    calibrate: Callable[[Index], Mapping[str, Any]] | None = None
+    progress: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "segment_rows"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give a whole number above 0")
+
+
+def build_index(
+    corpus: Corpus | str | Path, path: str | Path | None, encoder: str | Encoder, options: BuildOptions
+) -> Index:
+    """See ``Index.build``."""
+    from ragvlm.stores import load_store
+    from ragvlm.writer import Writer
+
+    started = time.perf_counter()
+    load_store(options.store)
+    if isinstance(corpus, str | Path):
+        from ragvlm.corpus import Corpus
+
+        corpus = Corpus.load(corpus)
+    root = Path(path) if path is not None else Path("indexes") / corpus.name
+    _check_target(root)
+    if isinstance(encoder, str):
+        from ragvlm.encoders import load_encoder
+
+        encoder = load_encoder(encoder)
+    with _folder(root):
+        writer = Writer(root, corpus, encoder, options)
+        try:
+            return writer.run(started)
+        except KeyboardInterrupt:
+            done, total = len(writer.ledger.entries), len(corpus.records)
+            message = f"interrupted: {done} of {total} records are committed; run the same command again to go on"
+            raise KeyboardInterrupt(message) from None
+
+
+def _check_target(root: Path) -> None:
+    """Raise InputError unless ``root`` is absent, empty or an index (or what a kill left of an empty one)."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file: choose a folder as --out")
+    if not root.exists() or (root / NAME).exists():
+        return
+    foreign = [p.name for p in root.iterdir() if p.name != lock.NAME and not p.name.startswith(f".{NAME}.")]
+    if foreign:
+        raise InputError(f"{root} is not empty and not an index (it holds {min(foreign)!r}): choose another --out")
+
+
+@contextmanager
+def _folder(root: Path) -> Iterator[None]:
+    """Make the folder and hold its lock; a failure before the first commit leaves nothing behind."""
+    created = not root.exists()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{root}: {error.strerror}; choose a folder that can be written") from error
+    with lock.writing(root):
+        try:
+            yield
+        except BaseException:
+            if not _committed(root):
+                _discard(root, created)
+            raise
+
+
+def _committed(root: Path) -> bool:
+    """Whether there is anything to keep; a manifest that can't be read is kept for its owner to look at."""
+    try:
+        return bool(read_manifest(root).segments)
+    except StoreError:
+        return (root / NAME).exists()
+
+
+def _discard(root: Path, created: bool) -> None:
+    if created:
+        shutil.rmtree(root, ignore_errors=True)
+        return
+    (root / NAME).unlink(missing_ok=True)
+    shutil.rmtree(root / "segments", ignore_errors=True)

@@ -1,0 +1,273 @@
+"""Index: the records of a corpus, their embeddings and the stores that search them, as one folder on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from ragvlm.errors import InputError, StoreError
+from ragvlm.manifest import Manifest, check_encoder, check_segments, read_manifest
+from ragvlm.paths import sha256_file
+from ragvlm.snapshot import Snapshot, embeddings_of, read_snapshot
+from ragvlm.types import Encoder, Float32, Hit, Int64, Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ragvlm.build import BuildReport
+    from ragvlm.corpus import Corpus
+    from ragvlm.stores import Store
+
+RETRIES = 3
+
+
+class Index:
+    """An opened index. ``Index.build`` makes one, ``Index.open`` opens one; rows count from 0.
+
+    Nothing but the manifest is read before it is needed, and the encoder is loaded by the first query.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        *,
+        encoder: Encoder | str | None = None,
+        store: str | None = None,
+        report: BuildReport | None = None,
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._encoder = encoder
+        self._store = store
+        self._report = report
+
+    @classmethod
+    def build(
+        cls,
+        corpus: Corpus | str | Path,
+        path: str | Path | None = None,
+        *,
+        encoder: str | Encoder = "embedded",
+        store: str = "faiss",
+        batch_size: int = 16,
+        segment_rows: int = 512,
+        max_pixels: int | None = None,
+        hash_subject: Callable[[str], str] | None = None,
+        calibrate: Callable[[Index], Mapping[str, Any]] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Index:
+        """Index ``corpus`` into the folder ``path`` (default: indexes/NAME), or bring that index up to date.
+
+        Committed every ``segment_rows`` records: whatever ends the process, the same call goes on from the last
+        commit. Records whose fields and picture are unchanged are not decoded again; what left the corpus
+        leaves the disk. ``hash_subject`` replaces subject and study ids; its ``fingerprint`` attribute names its
+        key. ``calibrate`` is given the index and returns the JSON object kept as ``manifest.calibration``.
+        ``progress`` is called with the records done and all records. The result has ``report``.
+
+        Raises CorpusError where nothing can be indexed, InputError where ``path`` holds something else,
+        EncoderMismatchError where another encoder built the index, StoreError where another process writes it.
+        """
+        from ragvlm.build import BuildOptions, build_index
+
+        options = BuildOptions(
+            store=store,
+            batch_size=batch_size,
+            segment_rows=segment_rows,
+            max_pixels=max_pixels,
+            hash_subject=hash_subject,
+            calibrate=calibrate,
+            progress=progress,
+        )
+        return build_index(corpus, path, encoder, options)
+
+    @classmethod
+    def open(cls, path: str | Path, *, encoder: Encoder | str | None = None, store: str | None = None) -> Index:
+        """Open the index in the folder ``path``; of a build that was interrupted, what is committed.
+
+        ``encoder`` and ``store`` default to those that the manifest names. Raises StoreError where ``path`` is
+        no index, of another format or half-copied, EncoderMismatchError where ``encoder`` didn't build it.
+        """
+        root = Path(path)
+        manifest = _settled(root)
+        if encoder is not None and not isinstance(encoder, str):
+            check_encoder(root, manifest, encoder)
+        return cls(root, manifest, encoder=encoder, store=store)
+
+    def __len__(self) -> int:
+        return self.manifest.counts.records
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, {len(self)} records, encoder {self.manifest.encoder!r})"
+
+    @property
+    def report(self) -> BuildReport:
+        """What the build did. Raises InputError for an index that was opened."""
+        if self._report is None:
+            raise InputError(f"index {self.path} was opened, not built: it has no report")
+        return self._report
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder that built the index. Raises EncoderMismatchError where its fingerprint is another now."""
+        encoder = self._encoder or self.manifest.encoder
+        if isinstance(encoder, str):
+            from ragvlm.encoders import load_encoder
+
+            encoder = load_encoder(encoder)
+        check_encoder(self.path, self.manifest, encoder)
+        return encoder
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over the encoder's fingerprint and the checksums of the segments, in order."""
+        parts = [self.manifest.encoder_fingerprint, *(segment.sha256 for segment in self.manifest.segments)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The live records in row order; each is made when it is asked for."""
+        return self._state.records
+
+    @property
+    def image_store(self) -> Store | None:
+        """The store of the picture embeddings, None where there are none."""
+        return self._state.image_store
+
+    @property
+    def text_store(self) -> Store | None:
+        """The store of the caption embeddings, None where there are none."""
+        return self._state.text_store
+
+    @property
+    def image_rows(self) -> Int64:
+        """The row of each position of ``image_store``: int64 (m,), ascending."""
+        return self._state.image_rows
+
+    @property
+    def text_rows(self) -> Int64:
+        """The row of each position of ``text_store``: int64 (m,), ascending."""
+        return self._state.text_rows
+
+    def image_embeddings(self, rows: Sequence[int] | Int64) -> Float32:
+        """The picture embeddings of ``rows``: float32 (m, image_dim), unit rows; NaN for a row without one."""
+        return embeddings_of(self.image_store, self.image_rows, rows, self.manifest.image_dim)
+
+    def text_embeddings(self, rows: Sequence[int] | Int64) -> Float32:
+        """The caption embeddings of ``rows``: float32 (m, text_dim), unit rows; NaN for a row without one."""
+        return embeddings_of(self.text_store, self.text_rows, rows, self.manifest.text_dim)
+
+    @cached_property
+    def content_hashes(self) -> list[str | None]:
+        """The SHA-256 of each row's pixels, None without a picture."""
+        hashes: list[str | None] = self._state.table["content_hash"].to_pylist()
+        return hashes
+
+    @cached_property
+    def phashes(self) -> list[int]:
+        """The perceptual hash of each row's picture, in [0, 2**64); 0 without a picture."""
+        return [int(digits or "0", 16) for digits in self._state.table["phash"].to_pylist()]
+
+    def image_path(self, record: Record) -> Path | None:
+        """Where the picture of ``record`` lay when the corpus was indexed."""
+        return Path(self.manifest.corpus_root) / record.image if record.image is not None else None
+
+    def pseudonym(self, name: str) -> str:
+        """``name`` as the index keeps subjects: as it is, or hashed with the key that it was built with.
+
+        Raises InputError where that key isn't at hand: a subject could not be told from others.
+        """
+        if self.manifest.subject_key is None:
+            return name
+        from ragvlm.pseudonym import pseudonymizer
+
+        hashed = pseudonymizer()
+        if hashed.fingerprint != self.manifest.subject_key:
+            raise InputError(
+                f"index {self.path} hashed its subjects with another key ({self.manifest.subject_key}): "
+                f"set RAGVLM_SUBJECT_KEY to that key, or leave subject_id out"
+            )
+        return hashed(name)
+
+    @overload
+    def search(self, queries: list[Any], k: int = 10, mode: str = "auto", **options: Any) -> list[list[Hit]]: ...
+    @overload
+    def search(self, queries: Any, k: int = 10, mode: str = "auto", **options: Any) -> list[Hit]: ...
+    def search(self, queries: Any, k: int = 10, mode: str = "auto", **options: Any) -> list[Hit] | list[list[Hit]]:
+        """The ``k`` nearest references of one query, or of each of a list of queries; see ``ragvlm.retrieve``.
+
+        A query is a picture (path, PIL image or array), words, or a Query.
+        """
+        from ragvlm.retrieve import search
+
+        return search(self, queries, k, mode, **options)
+
+    def info(self) -> dict[str, Any]:
+        """What ``ragvlm info --json`` prints."""
+        manifest, counts = self.manifest, self.manifest.counts
+        return {
+            "path": str(self.path),
+            "corpus": manifest.corpus,
+            "records": counts.records,
+            "pictures": counts.pictures,
+            "captions": counts.captions,
+            "encoder": manifest.encoder,
+            "encoder_fingerprint": manifest.encoder_fingerprint,
+            "store": manifest.store,
+            "fingerprint": self.fingerprint,
+            "bytes": sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file()),
+            "segments": len(manifest.segments),
+            "complete": manifest.complete,
+            "skipped": manifest.skipped,
+            "subjects_hashed": manifest.subject_key is not None,
+            "created": manifest.created,
+            "updated": manifest.updated,
+            "sources": dict(counts.sources),
+            "licences": dict(counts.licences),
+        }
+
+    def verify(self) -> None:
+        """Compare all files with their checksums. Raises StoreError naming the first that differs."""
+        check_segments(self.path, self.manifest)
+        for item in self.manifest.files:
+            path = self.path / item.file
+            if not path.is_file() or sha256_file(path) != item.sha256:
+                raise StoreError(f"index {self.path}: {item.file} differs from its checksum; copy the index again")
+
+    def to_table(self) -> pa.Table:
+        """The live records as an Arrow table, without embeddings: the columns ``segments.METADATA``."""
+        return self._state.table
+
+    @cached_property
+    def _state(self) -> Snapshot:
+        # records and stores are read together, so that they are of one generation also beside a writer
+        for _ in range(RETRIES):
+            try:
+                return read_snapshot(self.path, self.manifest, self._store or self.manifest.store)
+            except StoreError:
+                latest = _settled(self.path)
+                if (
+                    latest.segments == self.manifest.segments
+                    or latest.encoder_fingerprint != self.manifest.encoder_fingerprint
+                ):
+                    raise
+                self.manifest = latest
+                self.__dict__.pop("fingerprint", None)
+        return read_snapshot(self.path, self.manifest, self._store or self.manifest.store)
+
+
+def _settled(path: Path) -> Manifest:
+    """A manifest whose segments are there, also while a writer replaces both."""
+    manifest = read_manifest(path)
+    for _ in range(RETRIES):
+        try:
+            check_segments(path, manifest)
+        except StoreError:
+            latest = read_manifest(path)
+            if latest.generation == manifest.generation:
+                raise
+            manifest = latest
+    return manifest

@@ -1,0 +1,244 @@
+"""manifest.json: the one file that says what an index is made of. It is replaced last, atomically."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ragvlm import __version__
+from ragvlm.errors import EncoderMismatchError, StoreError
+from ragvlm.paths import atomic_path
+from ragvlm.types import Encoder
+
+FORMAT_VERSION = 1
+NAME = "manifest.json"
+# an index from elsewhere must not make us open a file outside of its folder
+_FILE = re.compile(r"(segments/\d{6}\.parquet|(image|text)-\d{6}\.[a-z0-9]+)")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One parquet file: ``file`` relative to the index folder, its rows, its bytes, its hex SHA-256."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """One store file, made from the segments; ``kind`` is "image" or "text"."""
+
+    kind: str
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Live records, those with a picture, those with a caption; by source and licence ("" where unstated)."""
+
+    records: int = 0
+    pictures: int = 0
+    captions: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+    licences: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The state of an index. ``encoder``, ``corpus`` and ``store`` are names; times are ISO 8601 in UTC.
+
+    ``generation`` counts commits. ``complete`` is false while a build runs and after one was interrupted.
+    ``subject_key`` is the fingerprint of the key that hashed subject and study ids, None where they are plain.
+    ``calibration`` is a JSON object that the index keeps and doesn't interpret.
+    """
+
+    encoder: str
+    encoder_fingerprint: str
+    image_dim: int
+    text_dim: int
+    shared_space: bool
+    corpus: str
+    corpus_root: str
+    corpus_fingerprint: str
+    store: str
+    subject_key: str | None = None
+    created: str
+    updated: str
+    version: str = __version__
+    generation: int = 0
+    complete: bool = False
+    skipped: int = 0
+    counts: Counts = Counts()
+    segments: tuple[Segment, ...] = ()
+    derived: tuple[Derived, ...] = ()
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows in the segments; above ``counts.records`` while an update has superseded some."""
+        return sum(segment.rows for segment in self.segments)
+
+    @property
+    def files(self) -> tuple[Segment | Derived, ...]:
+        """All files of the index but the manifest."""
+        return (*self.segments, *self.derived)
+
+    def derived_of(self, kind: str) -> Derived | None:
+        """The store file of ``kind``, where there is one."""
+        return next((item for item in self.derived if item.kind == kind), None)
+
+    def committed(self, path: Path, **changes: Any) -> Manifest:
+        """Write the next generation, with ``changes``, into the index folder ``path`` and return it."""
+        changes |= {"generation": self.generation + 1, "updated": utc_now(), "version": __version__}
+        new = replace(self, **changes)
+        with atomic_path(path / NAME) as temporary:
+            temporary.write_text(json.dumps(new.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return new
+
+    def to_dict(self) -> dict[str, Any]:
+        """What manifest.json holds."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "ragvlm_version": self.version,
+            "created": self.created,
+            "updated": self.updated,
+            "generation": self.generation,
+            "complete": self.complete,
+            "encoder": {
+                "name": self.encoder,
+                "fingerprint": self.encoder_fingerprint,
+                "image_dim": self.image_dim,
+                "text_dim": self.text_dim,
+                "shared_space": self.shared_space,
+            },
+            "corpus": {"name": self.corpus, "root": self.corpus_root, "fingerprint": self.corpus_fingerprint},
+            "store": self.store,
+            "subject_key": self.subject_key,
+            "skipped": self.skipped,
+            "counts": asdict(self.counts),
+            "segments": [asdict(segment) for segment in self.segments],
+            "derived": [asdict(item) for item in self.derived],
+            "calibration": dict(self.calibration),
+        }
+
+
+def utc_now() -> str:
+    """Now, as ISO 8601 in UTC to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the index folder ``path``.
+
+    Raises StoreError where there is none, where it is of another format version and where it is garbled.
+    """
+    try:
+        table = json.loads((path / NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(
+            f"{path} is not an index (no {NAME}); build one with: ragvlm index CORPUS --out {path}"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path / NAME}: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError(f"{path / NAME} is damaged ({error}); {_advice(path)}") from error
+    version = table.get("format_version") if isinstance(table, dict) else None
+    if version != FORMAT_VERSION:
+        raise StoreError(
+            f"index {path} has format version {version}, this ragvlm reads {FORMAT_VERSION}: index the corpus again"
+        )
+    try:
+        return _parse(table)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path / NAME} is damaged ({_reason(error)}); {_advice(path)}") from error
+
+
+def damaged(path: Path, manifest: Manifest) -> list[tuple[Segment, str]]:
+    """The segments that are missing or not of their size, with what is wrong."""
+    found = []
+    for segment in manifest.segments:
+        try:
+            size = (path / segment.file).stat().st_size
+        except OSError:
+            found.append((segment, "is missing"))
+            continue
+        if size != segment.bytes:
+            found.append((segment, f"has {size} bytes instead of {segment.bytes}"))
+    return found
+
+
+def check_segments(path: Path, manifest: Manifest) -> None:
+    """Raise StoreError naming the first segment that is missing or not of its size."""
+    for segment, reason in damaged(path, manifest):
+        raise StoreError(
+            f"index {path}: {segment.file} {reason}; copy the index again or restore it with: "
+            f"ragvlm index {manifest.corpus_root} --out {path}"
+        )
+
+
+def check_encoder(path: Path, manifest: Manifest, encoder: Encoder) -> None:
+    """Raise EncoderMismatchError naming both unless ``encoder`` is the one that built the index."""
+    if encoder.fingerprint != manifest.encoder_fingerprint:
+        raise EncoderMismatchError(
+            f"index {path} was built with encoder {manifest.encoder!r} ({manifest.encoder_fingerprint[:12]}), not "
+            f"with {encoder.name!r} ({encoder.fingerprint[:12]}): use that one, or index again into another --out"
+        )
+
+
+def _parse(table: dict[str, Any]) -> Manifest:
+    encoder, corpus, counts = (_get(table, name, dict) for name in ("encoder", "corpus", "counts"))
+    return Manifest(
+        encoder=_get(encoder, "name", str),
+        encoder_fingerprint=_get(encoder, "fingerprint", str),
+        image_dim=_get(encoder, "image_dim", int),
+        text_dim=_get(encoder, "text_dim", int),
+        shared_space=_get(encoder, "shared_space", bool),
+        corpus=_get(corpus, "name", str),
+        corpus_root=_get(corpus, "root", str),
+        corpus_fingerprint=_get(corpus, "fingerprint", str),
+        store=_get(table, "store", str),
+        subject_key=None if table["subject_key"] is None else _get(table, "subject_key", str),
+        created=_get(table, "created", str),
+        updated=_get(table, "updated", str),
+        version=_get(table, "ragvlm_version", str),
+        generation=_get(table, "generation", int),
+        complete=_get(table, "complete", bool),
+        skipped=_get(table, "skipped", int),
+        counts=Counts(**counts),
+        segments=tuple(_file(Segment, row) for row in _get(table, "segments", list)),
+        derived=tuple(_file(Derived, row) for row in _get(table, "derived", list)),
+        calibration=_get(table, "calibration", dict),
+    )
+
+
+def _get(table: dict[str, Any], name: str, kind: type[T]) -> T:
+    value = table[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{name!r} is not of type {kind.__name__}")
+    return value
+
+
+def _file(kind: Callable[..., T], row: dict[str, Any]) -> T:
+    if not _FILE.fullmatch(_get(row, "file", str)):
+        raise ValueError(f"unexpected file name {row['file']!r}")
+    _get(row, "rows", int), _get(row, "bytes", int), _get(row, "sha256", str)
+    return kind(**row)
+
+
+def _reason(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _advice(path: Path) -> str:
+    return f"copy the index again, or remove it and run: ragvlm index CORPUS --out {path}"
