@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ragvlm.encoders import load_encoder
 from ragvlm.encoders.embedded import EmbeddedEncoder
+from ragvlm.types import Encoder
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +38,33 @@ def embedded(model_cache: Path) -> Iterator[EmbeddedEncoder]:
         yield encoder
 
 
+TINY = {
+    "model_cfg": {
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    },
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "resize_mode": "squash"},
+}
+
+
 @pytest.fixture(scope="session")
-def tiny_openclip() -> object:
-    """A model of open_clip."""
-    pytest.skip("open_clip isn't installed")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of open_clip: real code, random weights."""
+    open_clip = pytest.importorskip("open_clip")
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "open_clip_config.json").write_text(json.dumps(TINY))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = open_clip.model.CLIP(**TINY["model_cfg"])
+    save_file(net.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_openclip(tiny_folder: Path) -> Encoder:
+    """The open_clip encoder on the tiny model."""
+    return load_encoder(f"openclip:local-dir:{tiny_folder}", device="cpu")
