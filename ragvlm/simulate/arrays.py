@@ -22,11 +22,15 @@ def _tray(rng: Rng, how: Plate, box: Box) -> Float:
     depth = np.minimum(np.minimum(y - top, bottom - y), np.minimum(x - left, right - x))
     corner = np.minimum(np.minimum(x - left, right - x) + np.minimum(y - top, bottom - y) - 14, depth)
     cloth = how.bench * (1 + 0.15 * fractal_noise(rng, how.shape, 6))[..., None]
-    agar = how.agar * (1 + 0.06 * smooth_noise(rng, how.shape, 180) + 0.02 * fractal_noise(rng, how.shape, 30))[..., None]
+    agar = (
+        how.agar * (1 + 0.06 * smooth_noise(rng, how.shape, 180) + 0.02 * fractal_noise(rng, how.shape, 30))[..., None]
+    )
     inside = np.clip(corner / 2 + 0.5, 0, 1)[..., None]
     light = inside * agar + (1 - inside) * cloth
     for at, gain in ((1.0, 0.3), (6.0, -0.1), (13.0, 0.22)):
-        light = light + gain * np.exp(-(((corner - at) / 1.7) ** 2))[..., None] * (0.6 + 0.4 * np.sign(x - y))[..., None]
+        light = (
+            light + gain * np.exp(-(((corner - at) / 1.7) ** 2))[..., None] * (0.6 + 0.4 * np.sign(x - y))[..., None]
+        )
     return np.asarray(np.clip(light, 0, None), np.float32)
 
 

@@ -34,6 +34,7 @@ class Smear:
     keep_off: float
     stack: float
     rim: float
+    punched: float
     haemoglobin: float
     red: Float
     blue: Float
@@ -52,15 +53,16 @@ def smear(slide: Rng) -> Smear:
         shape=field_shape(slide),
         camera=colour_camera(slide),
         lamp=np.asarray(lamp, np.float32),
-        radius=log_uniform(slide, 16, 68),
+        radius=log_uniform(slide, 30, 66) if chance(slide, 0.65) else log_uniform(slide, 15, 30),
         covered=slide.uniform(0.15, 0.8),
         pallor=slide.uniform(0.15, 0.85),
         ragged=slide.uniform(0.0, 0.05),
         variety=slide.uniform(0.05, 0.35),
-        merge=slide.uniform(1.0, 1.9),
+        merge=slide.uniform(0.75, 1.8),
         keep_off=slide.uniform(0.35, 0.8),
-        stack=slide.uniform(0.05, 0.35),
+        stack=slide.uniform(0.0, 0.3),
         rim=slide.uniform(0.2, 0.9),
+        punched=slide.uniform(0, 0.7),
         haemoglobin=slide.uniform(0.12, 0.36),
         red=stain_vector(slide, "haemoglobin", 0.1),
         blue=stain_vector(slide, "azure"),
@@ -81,7 +83,15 @@ def thickness(d: Float, pallor: float) -> Float:
     inside = np.clip(1 - d**2, 0, 1)
     dimple = 0.207 + 2.003 * d**2 - 1.123 * d**4
     full = 0.9 + 0.1 * d**2
-    return np.asarray(inside**0.22 * ((1 - pallor) * full + pallor * np.clip(dimple, 0, None) * 0.95).clip(0), np.float32)
+    return np.asarray(
+        inside**0.22 * ((1 - pallor) * full + pallor * np.clip(dimple, 0, None) * 0.95).clip(0), np.float32
+    )
+
+
+def _hole(rng: Rng, spot: Patch) -> Float:
+    """A sharply bounded pale centre, as in cells that dried slowly: factor 0-1 over the window."""
+    edge = rng.uniform(0.3, 0.6) * (1 + 0.15 * np.sin(np.arctan2(spot.y, spot.x) + rng.uniform(0, 6)))
+    return np.asarray(1 - rng.uniform(0.4, 0.9) / (1 + np.exp((spot.d - edge) * 22)), dtype=np.float32)
 
 
 def _paint_reds(rng: Rng, how: Smear, taken: list[tuple[float, float, float]]) -> tuple[Float, Labels]:
@@ -89,7 +99,7 @@ def _paint_reds(rng: Rng, how: Smear, taken: list[tuple[float, float, float]]) -
     density, mask = np.zeros(how.shape, np.float32), np.zeros(how.shape, np.int32)
     wanted = max(2, round(how.covered * rng.uniform(0.8, 1.25) * density.size / (np.pi * how.radius**2)))
     places = scatter(
-        rng, how.shape, wanted, how.merge * how.radius, margin=how.radius, clusters=int(rng.integers(0, 5)), tight=0.3
+        rng, how.shape, wanted, how.merge * how.radius, margin=how.radius, clusters=int(rng.integers(0, 7)), tight=0.25
     )
     number = 0
     for y, x in places:
@@ -102,6 +112,8 @@ def _paint_reds(rng: Rng, how: Smear, taken: list[tuple[float, float, float]]) -
             continue
         pallor = float(np.clip(how.pallor + rng.normal(0, 0.35), 0, 1.25))
         layer = thickness(spot.d * (1 + 0.06 * rng.standard_normal()), pallor) * spot.coverage(1.5)
+        if chance(rng, how.punched * min(pallor, 1)):
+            layer = layer * _hole(rng, spot)
         under = density[spot.window]
         # overlapping cells flatten against each other, so densities add only in part
         density[spot.window] = np.maximum(under, layer) + how.stack * np.minimum(under, layer)
@@ -152,7 +164,9 @@ def _debris(rng: Rng, how: Smear, layers: dict[str, Float]) -> Float:
     return glints
 
 
-def _whites(rng: Rng, how: Smear, layers: dict[str, Float]) -> tuple[list[tuple[float, float, float]], list[str], Labels]:
+def _whites(
+    rng: Rng, how: Smear, layers: dict[str, Float]
+) -> tuple[list[tuple[float, float, float]], list[str], Labels]:
     """Paint 0-4 white cells; their (row, column, reach), their types and their label image."""
     mask = np.zeros(how.shape, np.int32)
     share = layers["blue"].size / (np.pi * how.radius**2) / 110
@@ -217,12 +231,23 @@ def _describe(
             f"bright-field view of a blood smear stained with {how.stain}; there {verb(len(types), 'is', 'are')} {whites} with {rest}",
         ),
     )
-    pale = "with marked central pallor" if how.pallor > 0.6 else "with slight central pallor" if how.pallor > 0.3 else "mostly without central pallor"
+    pale = (
+        "with marked central pallor"
+        if how.pallor > 0.6
+        else "with slight central pallor"
+        if how.pallor > 0.3
+        else "mostly without central pallor"
+    )
     second = f"the red cells are {crowd}, {pale}"
     third = ""
     if types:
         named = [f"{TYPES[kind]} {place_word(spot[:2], how.shape)}" for kind, spot in zip(types, taken, strict=True)]
-        third = f"the white {verb(len(types), 'cell is', 'cells are')} " + ", ".join(named[:-1]) + (" and " if named[1:] else "") + named[-1]
+        third = (
+            f"the white {verb(len(types), 'cell is', 'cells are')} "
+            + ", ".join(named[:-1])
+            + (" and " if named[1:] else "")
+            + named[-1]
+        )
     caption = " ".join(sentence(part) for part in (first, second, third) if part)
     labels: dict[str, str | int | float | bool] = {
         "kind": "blood_smear",

@@ -55,9 +55,7 @@ def body_shapes(rng: Rng, how: Setup, cells: Bodies) -> tuple[list[Place], Tilin
     margin = 1.2 * cells.radius
     area = (how.shape[0] + 2 * margin) * (how.shape[1] + 2 * margin)
     wanted = max(4, round(1.2 * cells.covered * rng.uniform(0.8, 1.2) * area / (np.pi * cells.radius**2)))
-    places = scatter(
-        rng, how.shape, wanted, 1.25 * cells.radius, margin=margin, clusters=cells.clusters, tight=0.2
-    )
+    places = scatter(rng, how.shape, wanted, 1.25 * cells.radius, margin=margin, clusters=cells.clusters, tight=0.2)
     sheet = tiling(rng, how.shape, places, cells.warp, 0.9 * cells.radius)
     reach = cells.radius * np.exp(rng.normal(0, cells.variety / 3, len(places)))
     edge = reach[sheet.owner] * (1 + 0.12 * smooth_noise(rng, how.shape, cells.radius)) - sheet.centre
@@ -78,7 +76,9 @@ def fibre_texture(rng: Rng, shape: tuple[int, int], width: float) -> Float:
     for step in range(-18, 19, 2):
         dy = np.sin(turn + bend / 40) * step
         dx = np.cos(turn + bend / 40) * step
-        total += fine[np.clip(y + 40 + dy, 0, shape[0] + 79).astype(int), np.clip(x + 40 + dx, 0, shape[1] + 79).astype(int)]
+        total += fine[
+            np.clip(y + 40 + dy, 0, shape[0] + 79).astype(int), np.clip(x + 40 + dx, 0, shape[1] + 79).astype(int)
+        ]
     return np.asarray(total / (total.std() + 1e-6), np.float32)
 
 
@@ -133,7 +133,9 @@ def draw_bodies(slide: Rng, rng: Rng) -> Picture:
             f"{count(n, f'{size} cell body', f'{size} cell bodies')} labelled with {stain}, fluorescence microscopy",
         ),
     )
-    layer = "a nearly closed sheet" if covered > 0.8 else "single cells and groups" if cells.clusters else "a loose layer"
+    layer = (
+        "a nearly closed sheet" if covered > 0.8 else "single cells and groups" if cells.clusters else "a loose layer"
+    )
     second = pick(
         rng,
         (

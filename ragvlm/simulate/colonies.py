@@ -113,7 +113,9 @@ def draw_colonies(slide: Rng, rng: Rng) -> Picture:
             f"agar plate seen from above, with {total}",
         ),
     )
-    second = f"{count(n, 'is pale', 'are pale')} and {count(m, 'is pink', 'are pink')}" if m else "all colonies are pale"
+    second = (
+        f"{count(n, 'is pale', 'are pale')} and {count(m, 'is pink', 'are pink')}" if m else "all colonies are pale"
+    )
     third = f"the colonies are {size}, round and {crowd}"
     labels = {
         "kind": "agar_colonies",

@@ -91,7 +91,9 @@ def draw_comet(slide: Rng, rng: Rng) -> Picture:
         ),
     )
     if m:
-        second = f"{count(m, 'has', 'have')} a bright head with a fainter tail that points to {way}, a sign of DNA damage"
+        second = (
+            f"{count(m, 'has', 'have')} a bright head with a fainter tail that points to {way}, a sign of DNA damage"
+        )
     else:
         second = "they are round and without tails, so there is no sign of DNA damage"
     labels = {

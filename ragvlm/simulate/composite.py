@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragvlm.simulate.cells import body_shapes, bodies, paint_bodies
-from ragvlm.simulate.fluorescence import MODALITY, Setup, develop, setup
+from ragvlm.simulate.fluorescence import MODALITY, Setup, develop, setup, vivid
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import fractal_noise, smooth_noise
 from ragvlm.simulate.picture import Float, Labels, Picture, Rng, chance, log_uniform
@@ -50,10 +50,10 @@ def _nuclei_of(rng: Rng, how: Setup, mask: Labels, radius: float) -> tuple[Float
 
 def draw_composite(slide: Rng, rng: Rng) -> Picture:
     """Blue nuclei inside green, red, magenta or yellow cell bodies."""
-    how, cells = setup(slide, tinted=0.0), bodies(slide)
+    how, cells = vivid(setup(slide, tinted=0.0)), bodies(slide)
     colour = pick(slide, ("green", "red", "magenta", "yellow", "cyan"))
     stain = pick(slide, ("phalloidin (actin)", "tubulin antibody", "vimentin antibody", "cytoplasmic GFP"))
-    strength = slide.uniform(0.5, 1.0)
+    strength = slide.uniform(0.7, 1.0)
     light, mask, _ = paint_bodies(rng, how, cells)
     blue, nuclei = _nuclei_of(rng, how, mask, cells.radius)
     body_plane = develop(rng, light, how)
@@ -86,7 +86,7 @@ def draw_composite(slide: Rng, rng: Rng) -> Picture:
 
 def draw_epithelium(slide: Rng, rng: Rng) -> Picture:
     """A polygonal epithelium with stained cell borders and clones of cells that carry a marker."""
-    how = setup(slide, tinted=0.0)
+    how = vivid(setup(slide, tinted=0.0))
     radius, share = log_uniform(slide, 6, 26), slide.uniform(0.04, 0.35)
     border, marker = [("red", "green"), ("red", "green"), ("magenta", "green"), ("green", "red"), ("cyan", "magenta")][
         int(slide.integers(5))
@@ -116,7 +116,9 @@ def draw_epithelium(slide: Rng, rng: Rng) -> Picture:
     ]
     cells = np.where(keep[sheet.owner], sheet.owner + 1, 0).astype(np.int32)
     marked = np.where(chosen[sheet.owner], sheet.owner + 1, 0).astype(np.int32)
-    return _epithelium_picture(rng, how, _merge(planes), cells, marked, (border, marker, size_word(2 * radius, how.shape)))
+    return _epithelium_picture(
+        rng, how, _merge(planes), cells, marked, (border, marker, size_word(2 * radius, how.shape))
+    )
 
 
 def _epithelium_picture(

@@ -27,7 +27,7 @@ def draw_foci(slide: Rng, rng: Rng) -> Picture:
     """Large nuclei with bright foci of a marker of double-strand breaks over a dim nuclear haze."""
     how = setup(slide, "green", 0.25)
     radius = log_uniform(slide, 22, 60) * min(how.shape) / 512
-    per_nucleus, haze = log_uniform(slide, 4, 45), slide.uniform(0.1, 0.35)
+    per_nucleus, haze = log_uniform(slide, 5, 45), slide.uniform(0.05, 0.28)
     aspect, sigma = slide.uniform(1.1, 1.5), slide.uniform(0.035, 0.07) * radius
     stain = pick(slide, ("gamma-H2AX", "53BP1", "RAD51"))
     light, mask = np.zeros(how.shape, np.float32), np.zeros(how.shape, np.int32)
@@ -64,9 +64,7 @@ def draw_foci(slide: Rng, rng: Rng) -> Picture:
         "size": size_word(2 * radius, how.shape),
         "morphology": "punctate nuclear foci",
     }
-    return Picture(
-        develop(rng, light, how), caption, MODALITY, labels, {"nuclei": mask}, how.camera.jpeg_quality
-    )
+    return Picture(develop(rng, light, how), caption, MODALITY, labels, {"nuclei": mask}, how.camera.jpeg_quality)
 
 
 def _burden(mean: float) -> str:
@@ -131,7 +129,13 @@ def draw_molecules(slide: Rng, rng: Rng) -> Picture:
             f"{n} single molecules labelled with {stain} appear as diffraction-limited bright spots in fluorescence microscopy",
         ),
     )
-    second = pick(rng, (f"the spots are {crowd} and scattered over a dark field without cells", f"their density is {crowd}; no cells are present"))
+    second = pick(
+        rng,
+        (
+            f"the spots are {crowd} and scattered over a dark field without cells",
+            f"their density is {crowd}; no cells are present",
+        ),
+    )
     caption = " ".join(sentence(part) for part in (first, second, how.remark()) if part)
     labels = {
         "kind": "single_molecules",

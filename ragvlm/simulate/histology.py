@@ -29,6 +29,7 @@ _MARKERS = {
     "nuclear": ("Ki-67", "oestrogen receptor", "p53"),
     "negative": ("negative control", "CD20"),
 }
+_OFTEN = {"ihc_membrane": (0.7, 0.3, 0.0, 0.0), "ihc_nuclear": (0.0, 0.0, 0.75, 0.25)}
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,17 @@ def _rest(kind: str, cut: Section, tissue: Histology, how: Bench, masks: dict[st
 
 
 def _architecture(rng: Rng, labels: dict[str, str | int]) -> str:
-    glands = count(int(labels["glands"]), "gland") if "lumina" in str(labels["morphology"]) else count(int(labels["glands"]), "solid nest")
+    glands = (
+        count(int(labels["glands"]), "gland")
+        if "lumina" in str(labels["morphology"])
+        else count(int(labels["glands"]), "solid nest")
+    )
     lumina = " with open lumina" if "lumina" in str(labels["morphology"]) else ""
-    stroma = "an inflamed stroma with many round lymphocytes" if labels["stroma"] == "inflamed" else "a fibrous stroma with spindle-shaped nuclei"
+    stroma = (
+        "an inflamed stroma with many round lymphocytes"
+        if labels["stroma"] == "inflamed"
+        else "a fibrous stroma with spindle-shaped nuclei"
+    )
     return pick(rng, (f"{glands}{lumina} in {stroma}", f"{glands}{lumina}, surrounded by {stroma}"))
 
 
@@ -166,16 +175,27 @@ def draw_he(slide: Rng, rng: Rng) -> Picture:
     return Picture(_expose(rng, how, layers), caption, MODALITY, labels, masks, how.camera.jpeg_quality)
 
 
-def draw_ihc(slide: Rng, rng: Rng) -> Picture:
-    """A section with DAB immunohistochemistry and a haematoxylin counterstain."""
+def draw_ihc_membrane(slide: Rng, rng: Rng) -> Picture:
+    """DAB immunohistochemistry of a membrane or cytoplasm marker, with a haematoxylin counterstain."""
+    return _draw_ihc(slide, rng, "ihc_membrane")
+
+
+def draw_ihc_nuclear(slide: Rng, rng: Rng) -> Picture:
+    """DAB immunohistochemistry of a nuclear marker, or a negative one, with a haematoxylin counterstain."""
+    return _draw_ihc(slide, rng, "ihc_nuclear")
+
+
+def _draw_ihc(slide: Rng, rng: Rng, kind: str) -> Picture:
     how, tissue = bench(slide), histology(slide)
-    blue, brown = stain_vector(slide, "blue haematoxylin", 0.05), stain_vector(slide, "dab", 0.05)
-    pattern = str(slide.choice(list(_PATTERNS), p=(0.42, 0.23, 0.25, 0.1)))
+    blue, brown = stain_vector(slide, "blue haematoxylin", 0.05), stain_vector(slide, "dab", 0.07)
+    pattern = str(slide.choice(list(_PATTERNS), p=_OFTEN[kind]))
     marker, amount = pick(slide, _MARKERS[pattern]), slide.uniform(0.4, 1.2)
     cut = section(rng, how.shape, tissue)
     epithelium, stroma = _zones(cut, tissue)
     chromatin, positive, inner, outer = _paint_nuclei(rng, how.shape, cut, max(1.5, tissue.nucleus / 2.5))
-    cloud = np.clip(1 + 0.3 * fractal_noise(rng, how.shape, 14), 0.1, 2) * np.clip(1 + 0.3 * smooth_noise(rng, how.shape, 90), 0.2, 2)
+    cloud = np.clip(1 + 0.3 * fractal_noise(rng, how.shape, 14), 0.1, 2) * np.clip(
+        1 + 0.3 * smooth_noise(rng, how.shape, 90), 0.2, 2
+    )
     rim = np.exp(-(((cut.depth - 0.97) / 0.03) ** 2)) * (cut.depth < 1.1)
     free, ground = 1 - 0.75 * np.clip(chromatin, 0, 1), slide.uniform(0.15, 0.5)
     brownness = {
@@ -191,7 +211,7 @@ def draw_ihc(slide: Rng, rng: Rng) -> Picture:
         (np.asarray(amount * how.strength * brownness * cloud, np.float32), brown),
     ]
     masks = {"glands": cut.glands, "epithelial_nuclei": inner, "stromal_nuclei": outer}
-    labels = _rest("ihc_tissue", cut, tissue, how, masks)
+    labels = _rest(kind, cut, tissue, how, masks)
     labels |= {"stain": "haematoxylin and DAB", "marker": marker, "pattern": pattern}
     name = marker if marker == "negative control" else f"{marker} immunohistochemistry"
     first = pick(

@@ -66,7 +66,7 @@ def paint_leukocyte(
 ) -> NDArray[np.bool_]:
     """Add one white cell to the dye layers ``blue``, ``pink`` and ``granule`` in place; its interior (h, w)."""
     covered = np.zeros(shape, np.bool_)
-    cell = patch(shape, centre, outline(rng, radius, rng.uniform(1, 1.18), 0.035))
+    cell = patch(shape, centre, outline(rng, radius, rng.uniform(1, 1.25), 0.05))
     if cell is None:
         return covered
     nucleus = _nucleus(rng, shape, centre, radius, kind, cell)
@@ -75,7 +75,7 @@ def paint_leukocyte(
     edge = 0.35 * nucleus * (1 - nucleus)
     layers["blue"][cell.window] += np.asarray(rng.uniform(0.32, 0.85) * nucleus * chromatin + edge, np.float32)
     layers["pink"][cell.window] += np.asarray(rng.uniform(0.15, 0.4) * nucleus, np.float32)
-    plasma = cell.coverage(2.5) * (1 - 0.8 * nucleus) * np.clip(1 + 0.2 * grain, 0.4, 1.6)
+    plasma = cell.coverage(2.5) * (1 - 0.8 * nucleus) * np.clip(1 + 0.1 * grain, 0.4, 1.6)
     depth = {"neutrophil": 0.16, "lymphocyte": 0.14, "monocyte": 0.22, "eosinophil": 0.2}[kind] * rng.uniform(0.6, 1.5)
     bluish = {"neutrophil": 0.25, "lymphocyte": 0.85, "monocyte": 0.6, "eosinophil": 0.15}[kind]
     layers["blue"][cell.window] += np.asarray(depth * bluish * plasma, np.float32)

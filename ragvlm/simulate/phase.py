@@ -70,7 +70,9 @@ def _free(rng: Rng, how: Culture, gap: float, angle: float) -> Float:
     """Signed distance in pixels from the wound's ragged edge, > 0 where cells grow; everywhere when gap is 0."""
     y, x = np.mgrid[0 : how.shape[0], 0 : how.shape[1]].astype(np.float32)
     across = (x - how.shape[1] / 2) * np.cos(angle) + (y - how.shape[0] / 2) * np.sin(angle)
-    across = across + rng.uniform(-0.1, 0.1) * how.shape[1] + how.radius * 1.2 * smooth_noise(rng, how.shape, 4 * how.radius)
+    across = (
+        across + rng.uniform(-0.1, 0.1) * how.shape[1] + how.radius * 1.2 * smooth_noise(rng, how.shape, 4 * how.radius)
+    )
     return np.asarray(np.abs(across) - gap / 2 if gap else np.full(how.shape, 1e6), np.float32)
 
 
@@ -89,13 +91,17 @@ def _paint(rng: Rng, how: Culture, free: Float, strays: float) -> tuple[Float, L
         ball = chance(rng, how.rounded)
         aspect = rng.uniform(1, 1.15) if ball else 1 + abs(rng.normal(0.7, 0.5)) * (how.aspect - 1)
         radius = how.radius * (0.55 if ball else rng.uniform(0.7, 1.1))
-        spot = patch(how.shape, (y, x), outline(rng, radius, aspect, 0.02 if ball else 0.1, turn + float(flow[row, column])))
+        spot = patch(
+            how.shape, (y, x), outline(rng, radius, aspect, 0.02 if ball else 0.1, turn + float(flow[row, column]))
+        )
         if spot is None:
             continue
         dome = np.clip(1 - spot.d**2, 0, 1) ** (0.5 if ball else 0.8)
         height = rng.uniform(2.2, 3.6) if ball else how.thick * rng.uniform(0.7, 1.3)
         body = height * dome * (1 + (0.05 if ball else how.grain) * texture[spot.window])
-        phase[spot.window] = np.maximum(phase[spot.window], body) + np.asarray(0.2 * np.minimum(phase[spot.window], body))
+        phase[spot.window] = np.maximum(phase[spot.window], body) + np.asarray(
+            0.2 * np.minimum(phase[spot.window], body)
+        )
         if within(how.shape, (y, x)):
             number += 1
             mask[spot.window][spot.inside] = number
@@ -135,7 +141,9 @@ def draw_phase(slide: Rng, rng: Rng) -> Picture:
             f"{count(n, words['size'] + ' unstained cultured cell')} in phase contrast, outlined by bright halos",
         ),
     )
-    second = f"the cells are {words['shape']} and {words['crowd']}" + (", close to confluence" if np.mean(mask > 0) > 0.7 else "")
+    second = f"the cells are {words['shape']} and {words['crowd']}" + (
+        ", close to confluence" if np.mean(mask > 0) > 0.7 else ""
+    )
     labels = {
         "kind": "phase_contrast",
         "stain": "none",
@@ -162,7 +170,13 @@ def draw_wound(slide: Rng, rng: Rng) -> Picture:
     phase, mask = _paint(rng, how, free, strays)
     n, words = distinct(mask), _words(how, mask)
     width = round(100 * share)
-    closing = "a wide open wound" if share > 0.45 else "a partly closed wound" if share > 0.25 else "a narrow, nearly closed wound"
+    closing = (
+        "a wide open wound"
+        if share > 0.45
+        else "a partly closed wound"
+        if share > 0.25
+        else "a narrow, nearly closed wound"
+    )
     way = "vertical" if upright else "horizontal"
     first = pick(
         rng,

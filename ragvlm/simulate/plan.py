@@ -37,9 +37,7 @@ class Plan:
 
     def draw(self) -> Picture:
         """Draw the picture; raises MissingExtraError without scipy."""
-        slide = np.random.default_rng(
-            np.random.SeedSequence([self.seed, zlib.crc32(self.kind.encode()), self.slide])
-        )
+        slide = np.random.default_rng(np.random.SeedSequence([self.seed, zlib.crc32(self.kind.encode()), self.slide]))
         return painter(self.kind)(slide, np.random.default_rng(np.random.SeedSequence([self.seed, self.index])))
 
 

@@ -48,9 +48,7 @@ class Outline:
 
 def outline(rng: Rng, radius: float, aspect: float = 1.0, wobble: float = 0.05, angle: float | None = None) -> Outline:
     """A random contour; ``wobble`` is the relative amplitude of its harmonics 2 to 5."""
-    waves = tuple(
-        (k, float(rng.normal(0, wobble / k**0.5)), float(rng.uniform(0, 2 * np.pi))) for k in (2, 3, 4, 5)
-    )
+    waves = tuple((k, float(rng.normal(0, wobble / k**0.5)), float(rng.uniform(0, 2 * np.pi))) for k in (2, 3, 4, 5))
     turn = float(rng.uniform(0, np.pi)) if angle is None else angle
     return Outline(radius, max(aspect, 1.0), turn, waves if wobble > 0 else ())
 

@@ -29,6 +29,7 @@ class Histology:
     cracks: float
     inflamed: bool
     crossed: float
+    crowd: float
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,17 @@ def histology(slide: Rng) -> Histology:
     gland = log_uniform(slide, 45, 240)
     return Histology(
         gland=gland,
-        lumen=slide.uniform(0.0, 0.55),
-        nucleus=max(3.0, gland * slide.uniform(0.045, 0.1)),
+        lumen=slide.uniform(0.0, 0.5),
+        nucleus=max(3.0, gland * slide.uniform(0.04, 0.1)),
         wobble=slide.uniform(0.03, 0.13),
         aspect=slide.uniform(1.0, 2.2),
-        packing=slide.uniform(1.6, 2.6),
+        packing=slide.uniform(1.45, 2.5),
         stroma_cells=slide.uniform(0.3, 2.2),
-        strata=slide.uniform(0.04, 0.16),
+        strata=slide.uniform(0.04, 0.22),
         cracks=slide.uniform(0, 1),
         inflamed=chance(slide, 0.3),
         crossed=slide.uniform(0, 1),
+        crowd=slide.uniform(0.8, 1.7),
     )
 
 
@@ -92,7 +94,9 @@ def section(rng: Rng, shape: Shape, tissue: Histology) -> Section:
         sector = np.arctan2(spot.y, spot.x) * cells / (2 * np.pi) + 0.25 * bend[spot.window] + 0.3 * np.sin(5 * spot.d)
         width = np.hypot(spot.y, spot.x) * 2 * np.pi / cells
         away = np.abs(sector - np.round(sector)) * width
-        membrane[spot.window] = np.where(closer, np.exp(-((away / (0.16 * tissue.nucleus + 0.6)) ** 2)), membrane[spot.window])
+        membrane[spot.window] = np.where(
+            closer, np.exp(-((away / (0.16 * tissue.nucleus + 0.6)) ** 2)), membrane[spot.window]
+        )
         depth[spot.window] = np.where(closer, spot.d, depth[spot.window])
         if within(shape, place):
             glands[spot.window][spot.inside & closer] = number
@@ -126,7 +130,7 @@ def _lining(rng: Rng, tissue: Histology, place: Place, contour: Outline, cells: 
     found = []
     rows = (0.78,) if tissue.lumen > 0.12 else (0.8, 0.48, 0.2)
     for row in rows:
-        number = max(1, round(cells * row / rows[0]))
+        number = max(1, round(tissue.crowd * cells * row / rows[0]))
         start = rng.uniform(0, 2 * np.pi)
         for k in range(number):
             theta = start + 2 * np.pi * (k + rng.normal(0, 0.12)) / number

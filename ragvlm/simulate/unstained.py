@@ -23,7 +23,9 @@ def _fringes(rng: Rng, shape: Shape) -> Float:
     return total
 
 
-def _bodies(rng: Rng, shape: Shape, radius: float, n: int, grain: float) -> tuple[Float, Labels, list[tuple[float, float]]]:
+def _bodies(
+    rng: Rng, shape: Shape, radius: float, n: int, grain: float
+) -> tuple[Float, Labels, list[tuple[float, float]]]:
     """Optical thickness 0-1 (h, w) of round cells with inner structure, labels, and centres that count."""
     height, mask = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
     texture = fractal_noise(rng, shape, max(3.0, radius / 3), 3)
@@ -46,13 +48,13 @@ def _bodies(rng: Rng, shape: Shape, radius: float, n: int, grain: float) -> tupl
 def draw_unstained(slide: Rng, rng: Rng) -> Picture:
     """One to a dozen round unstained cells on an even grey field."""
     shape, camera = field_shape(slide), fluorescence_camera(slide)
-    quantitative = chance(slide, 0.6)
+    quantitative = chance(slide, 0.65)
     radius = log_uniform(slide, 18, 75)
-    level, gain, halo = slide.uniform(0.12, 0.4), slide.uniform(0.25, 0.62), slide.uniform(0.2, 0.9)
+    level, gain, halo = slide.uniform(0.12, 0.4), slide.uniform(0.25, 0.62), slide.uniform(0.3, 1.1)
     ripple, grain = log_uniform(slide, 0.002, 0.014), slide.uniform(0.03, 0.12)
     fall = slide.uniform(0, 0.3)
     most = int(np.clip(0.2 * shape[0] * shape[1] / (np.pi * radius**2), 1, 14))
-    wanted = 1 if chance(slide, 0.4) else int(rng.integers(1, most + 1))
+    wanted = 1 if chance(slide, 0.5) else int(rng.integers(1, most + 1))
     height, mask, centres = _bodies(rng, shape, radius, wanted, grain)
     if quantitative:
         seen = height - halo * blur(height, 0.25 * radius) * (1 - np.clip(height, 0, 1))
@@ -62,7 +64,9 @@ def draw_unstained(slide: Rng, rng: Rng) -> Picture:
         edge = blur(height, 1.0) - blur(height, 0.09 * radius)
         ring = np.clip(blur(height, 0.03 * radius) - blur(height, 0.13 * radius), None, 0)
         light = level * (1 + gain * (6 * ring - 4 * edge) + 0.7 * gain * (height - blur(height, 0.3 * radius)))
-    light = light + ripple * (_fringes(rng, shape) + smooth_noise(rng, shape, 40) + 0.7 * fractal_noise(rng, shape, 6, 2))
+    light = light + ripple * (
+        _fringes(rng, shape) + smooth_noise(rng, shape, 40) + 0.7 * fractal_noise(rng, shape, 6, 2)
+    )
     light = blur(np.asarray(light, np.float32), slide.uniform(0.6, 1.5)) * illumination(rng, shape, fall)
     modality = "quantitative phase microscopy" if quantitative else "bright-field microscopy"
     caption, labels = _describe(rng, shape, mask, centres, modality, radius)
@@ -75,7 +79,11 @@ def _describe(
 ) -> tuple[str, dict[str, str | int | float | bool]]:
     n, size = distinct(mask), size_word(2 * radius, shape)
     phase = modality.startswith("quantitative")
-    look = "bright with a dark surround on a grey field" if phase else "outlined by a dark and a bright ring on a grey field"
+    look = (
+        "bright with a dark surround on a grey field"
+        if phase
+        else "outlined by a dark and a bright ring on a grey field"
+    )
     first = pick(
         rng,
         (
@@ -83,7 +91,11 @@ def _describe(
             f"{count(n, f'{size} unstained round cell')} seen by {modality}",
         ),
     )
-    where = f"the cell lies {place_word(centres[0], shape)} of the field and is {look}" if n == 1 else f"the cells are {look}"
+    where = (
+        f"the cell lies {place_word(centres[0], shape)} of the field and is {look}"
+        if n == 1
+        else f"the cells are {look}"
+    )
     labels: dict[str, str | int | float | bool] = {
         "kind": "unstained_cells",
         "stain": "none",

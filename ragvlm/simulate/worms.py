@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ragvlm.simulate.camera import bayer, colour_camera, fluorescence_camera, white_balance
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, fractal_noise, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape, log_uniform
 from ragvlm.simulate.shapes import scatter, within
 from ragvlm.simulate.stains import stain_vector, transmit
 from ragvlm.simulate.words import count, pick, sentence
@@ -131,7 +131,13 @@ def _absorption(rng: Rng, shape: Shape, bodies: list[Body], texture: Float) -> F
 
 
 def _caption(rng: Rng, first: tuple[str, str], n: int, how: Worms) -> tuple[str, dict[str, str | int | float | bool]]:
-    shape = "nearly straight" if how.bend + how.curl < 0.9 else "gently curved" if how.bend + how.curl < 2 else "strongly bent"
+    shape = (
+        "nearly straight"
+        if how.bend + how.curl < 0.9
+        else "gently curved"
+        if how.bend + how.curl < 2
+        else "strongly bent"
+    )
     crowd = "sparse" if n < 8 else "moderately dense" if n < 20 else "dense"
     labels: dict[str, str | int | float | bool] = {
         "specimen": "nematodes (C. elegans-like)",
@@ -173,7 +179,7 @@ def draw_worms_fluorescence(slide: Rng, rng: Rng) -> Picture:
     """Worms that glow, all along the body or only in the head, in a dim well."""
     shape, camera = field_shape(slide), fluorescence_camera(slide)
     how, size = strain(slide, shape, 20), slide.uniform(0.8, 1.05)
-    pharynx, haze = chance(slide, 0.3), slide.uniform(0.005, 0.2)
+    pharynx, haze = chance(slide, 0.3), log_uniform(slide, 0.002, 0.2)
     tint = slide.choice(["grey", "grey", "grey", "green"])
     room = well(rng, shape, size)
     bodies, mask = crawl(rng, shape, how, room)
@@ -181,7 +187,11 @@ def draw_worms_fluorescence(slide: Rng, rng: Rng) -> Picture:
     light = haze * np.clip(0.25 + room * (1 + 0.15 * smooth_noise(rng, shape, 120)), 0, None)
     for worm in bodies:
         solid = np.clip((1.05 - worm.d) * 3, 0, 1) * np.clip(1 + 0.5 * texture[worm.window], 0.1, 3)
-        along = np.exp(-(((worm.s - 0.88) / 0.05) ** 2)) + np.exp(-(((worm.s - 0.72) / 0.04) ** 2)) if pharynx else 0.6 + 0.6 * np.sin(9 * worm.s) ** 2
+        along = (
+            np.exp(-(((worm.s - 0.88) / 0.05) ** 2)) + np.exp(-(((worm.s - 0.72) / 0.04) ** 2))
+            if pharynx
+            else 0.6 + 0.6 * np.sin(9 * worm.s) ** 2
+        )
         light[worm.window] += np.asarray(rng.uniform(0.3, 1.3) * solid * (along + 0.05), np.float32)
     light = blur(np.asarray(light, np.float32), slide.uniform(0.7, 2.0))
     for y, x in scatter(rng, shape, int(rng.poisson(5)), 3):
@@ -204,10 +214,10 @@ def draw_worms_fluorescence(slide: Rng, rng: Rng) -> Picture:
 def draw_worms_stained(slide: Rng, rng: Rng) -> Picture:
     """Red-brown worms after a fat stain, on a white field."""
     shape, camera = field_shape(slide), colour_camera(slide)
-    how = strain(slide, shape, 70)
-    how = Worms(0.8 * how.length, 0.8 * how.width, how.bend, how.curl, how.number, how.clusters)
-    dye, strength = stain_vector(slide, "oil red", 0.1), slide.uniform(0.35, 0.8)
-    lamp = np.asarray(slide.uniform(0.88, 1.05) * white_balance(slide, 0.025), np.float32)
+    how = strain(slide, shape, 90)
+    how = Worms(0.8 * how.length, 0.75 * how.width, how.bend, how.curl, how.number, how.clusters)
+    dye, strength = stain_vector(slide, "oil red", 0.1), slide.uniform(0.3, 0.7)
+    lamp = np.asarray(slide.uniform(0.88, 1.05) * white_balance(slide, 0.012), np.float32)
     corner = slide.uniform(1.0, 1.6)
     bodies, mask = crawl(rng, shape, how, np.ones(shape, np.float32))
     texture = fractal_noise(rng, shape, how.width, 2)
@@ -217,7 +227,10 @@ def draw_worms_stained(slide: Rng, rng: Rng) -> Picture:
     r = np.hypot((y / shape[0] - 0.5) * 2, (x / shape[1] - 0.5) * 2)
     edge = np.clip((corner - r) * 40, 0.02, 1)
     tissue = np.asarray([0.5, 0.6, 0.65], np.float32)
-    layers = [(np.asarray(strength * (density + drops), np.float32), dye), (np.asarray(0.15 * density, np.float32), tissue)]
+    layers = [
+        (np.asarray(strength * (density + drops), np.float32), dye),
+        (np.asarray(0.15 * density, np.float32), tissue),
+    ]
     light = blur(bayer(transmit(layers, lamp * edge[..., None])), slide.uniform(0.5, 1.2))
     n = distinct(mask)
     worms = count(n, "red-brown worm")
