@@ -215,7 +215,7 @@ def _parse(table: dict[str, Any]) -> Manifest:
         generation=_get(table, "generation", int),
         complete=_get(table, "complete", bool),
         skipped=_get(table, "skipped", int),
-        counts=Counts(**counts),
+        counts=_counts(counts),
         segments=tuple(_file(Segment, row) for row in _get(table, "segments", list)),
         derived=tuple(_file(Derived, row) for row in _get(table, "derived", list)),
         calibration=_get(table, "calibration", dict),
@@ -226,7 +226,17 @@ def _get(table: dict[str, Any], name: str, kind: type[T]) -> T:
     value = table[name]
     if not isinstance(value, kind):
         raise ValueError(f"{name!r} is not of type {kind.__name__}")
+    if isinstance(value, int) and value < 0:
+        raise ValueError(f"{name!r} is {value}")
     return value
+
+
+def _counts(table: dict[str, Any]) -> Counts:
+    for name in ("records", "pictures", "captions"):
+        _get(table, name, int)
+    for name in ("sources", "licences"):
+        _get(table, name, dict)
+    return Counts(**table)
 
 
 def _file(kind: Callable[..., T], row: dict[str, Any]) -> T:

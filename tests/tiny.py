@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ragvlm.corpus import Corpus
 from ragvlm.types import Float32, Record
 
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "grey": (120, 120, 120)}
@@ -40,17 +41,6 @@ class ColourEncoder:
         )
 
 
-class ColourCorpus:
-    """Records over a folder of pictures, with the attributes that an index needs of a corpus."""
-
-    def __init__(self, root: Path, records: Sequence[Record], name: str = "colours") -> None:
-        self.root, self.records, self.name = root, tuple(records), name
-        self.fingerprint = hashlib.sha256(repr(self.records).encode()).hexdigest()
-
-    def image_path(self, record: Record) -> Path | None:
-        return self.root / record.image if record.image else None
-
-
 def unit(rows: Sequence[Sequence[float]]) -> Float32:
     matrix = np.array(rows, np.float32).reshape(len(rows), 4)
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
@@ -61,7 +51,7 @@ def paint(path: Path, colour: str | tuple[int, int, int], size: int = 12) -> Non
     Image.new("RGB", (size, size), COLOURS[colour] if isinstance(colour, str) else colour).save(path)
 
 
-def make_corpus(root: Path, n: int = 8) -> ColourCorpus:
+def make_corpus(root: Path, n: int = 8) -> Corpus:
     """``n`` records a00, a01, ...: the four colours in turn, each a shade darker than the one before."""
     records = []
     for i in range(n):
@@ -80,4 +70,8 @@ def make_corpus(root: Path, n: int = 8) -> ColourCorpus:
             extra={"row": i},
         )
         records.append(record)
-    return ColourCorpus(root, records)
+    return of(root, records)
+
+
+def of(root: Path, records: Sequence[Record]) -> Corpus:
+    return Corpus.from_records(records, root=root, name="colours")
