@@ -27,7 +27,16 @@ def has_pictures(root: Path) -> bool:
     """Whether a picture lies anywhere below ``root``; False for what can't be read."""
     try:
         return next(pictures(root), None) is not None
-    except CorpusError:
+    except (CorpusError, ValueError):
+        return False
+
+
+def has_own_pictures(root: Path) -> bool:
+    """Whether a picture lies in ``root`` itself; False for what can't be read."""
+    try:
+        # a folder's own files come before those below it
+        return "/" not in next(pictures(root), "/")
+    except (CorpusError, ValueError):
         return False
 
 
@@ -36,7 +45,7 @@ def subfolders(root: Path) -> list[str]:
     try:
         with os.scandir(root) as entries:
             return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX")))
-    except OSError:
+    except (OSError, ValueError):
         return []
 
 

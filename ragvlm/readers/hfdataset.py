@@ -45,7 +45,8 @@ def _records(
             dataset = dataset.cast_column(column, datasets.Image(decode=False))
         elif isinstance(feature, datasets.ClassLabel):
             names[column] = feature.int2str
-    table = Table(path, tuple(dataset.features), _rows(dataset, names, split))
+    header = (*dataset.features, "split") if split else tuple(dataset.features)
+    table = Table(path, header, _rows(dataset, names, split))
     yield from records_of(table, columns, id_prefix=f"{split}/" if split else "")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ragvlm.readers.flatfolder import no_columns
-from ragvlm.readers.folders import has_pictures, pictures, subfolders
+from ragvlm.readers.folders import has_own_pictures, has_pictures, pictures, subfolders
 from ragvlm.types import Record
 
 
@@ -19,7 +19,7 @@ class LabelFolderReader:
     def matches(self, path: Path) -> bool:
         """Whether all pictures lie in sub-folders, two at least."""
         folders = [name for name in subfolders(path) if has_pictures(path / name)]
-        return len(folders) >= 2 and "/" in next(pictures(path), "")
+        return len(folders) >= 2 and not has_own_pictures(path)
 
     def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
         """Records without captions. Raises CorpusError, and InputError where columns are asked for."""

@@ -85,9 +85,11 @@ def _json_scalar(value: Any) -> Label | None:
         return checked(value)
     if value is None or isinstance(value, bytes):
         return None
+    if isinstance(value, int):  # of any length, so before the floats
+        return value
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    if not isinstance(value, bool | int | float | decimal.Decimal):
+    if not isinstance(value, float | decimal.Decimal):
         raise ValueError(f"holds a value of type {type(value).__name__}")
-    number = float(value) if isinstance(value, decimal.Decimal) else value
+    number = float(value)
     return number if math.isfinite(number) else None
