@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ragvlm.facts import Facts, Phrase, Quantity, squash
+from ragvlm.places import is_stated
 from ragvlm.sentences import language
 
 
@@ -17,9 +18,11 @@ def conflict(claim: Facts, reference: Facts) -> str | None:
         mine, theirs = ({v for a, v in facts.places if a == axis} for facts in (claim, reference))
         if mine - theirs and theirs - mine:
             return f"{axis}: {', '.join(sorted(mine))} against {', '.join(sorted(theirs))}"
-    for quantity in claim.quantities:
-        rivals = [q for q in reference.quantities if not q.article and q.noun and _same(q.noun, quantity.noun)]
-        if quantity.noun and not quantity.article and rivals and not _stated(quantity, reference):
+    if reference.positions and (position := _misplaced(claim, reference)):
+        return f"position: {position}"
+    for quantity in (q for q in claim.quantities if not q.article):
+        rivals = [q for q in reference.quantities if not q.article and _rival(q.noun, quantity.noun)]
+        if rivals and not _stated(quantity, reference):
             return f"number: {_words(quantity)} against {_words(rivals[0])}"
     return _flipped(claim, reference) or _flipped(reference, claim)
 
@@ -30,20 +33,37 @@ def unstated(claim: Facts, reference: Facts) -> str | None:
         if not quantity.article and not _stated(quantity, reference):
             return f"number: {_words(quantity)}"
     for axis, value in sorted(claim.places - reference.places):
-        if language()["axes"][axis].get("stated"):
+        if is_stated(axis):
             return f"{axis}: {value}"
+    if position := _misplaced(claim, reference):
+        return f"position: {position}"
     known = {squash(word) for word in reference.words}
-    for name in sorted(claim.names - known):
-        return f"name: {name}"
+    for name in sorted(claim.names):
+        if squash(name) not in known and not known.issuperset(name.split("-")):
+            return f"name: {name}"
     for phrase in sorted(claim.negated):
         if phrase[-1] not in reference.words:
             return f"denied: {' '.join(phrase)}"
     return None
 
 
+def _misplaced(claim: Facts, reference: Facts) -> str | None:
+    """A position of ``claim``, such as "lower right", that no position of ``reference`` includes."""
+    wrong = [p for p in claim.positions if not any(p <= q for q in reference.positions)]
+    return min((" ".join(sorted(p)) for p in wrong), default=None)
+
+
+def _rival(a: Phrase, b: Phrase) -> bool:
+    """Whether two numbers speak of one thing: the same noun, or both of none."""
+    return _same(a, b) if a and b else a == b
+
+
 def _stated(claim: Quantity, reference: Facts) -> bool:
+    """Whether some number of ``reference`` bears ``claim`` out: with the same noun where both have one."""
     return any(
-        _agree(claim, q) for q in reference.quantities if not claim.noun or not q.noun or _same(claim.noun, q.noun)
+        _agree(claim, q)
+        for q in reference.quantities
+        if (_same(claim.noun, q.noun) if claim.noun and q.noun else not q.article)
     )
 
 

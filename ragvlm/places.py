@@ -1,0 +1,48 @@
+"""Words that exclude each other, by axis: left and right, upper and lower, sparse and crowded (``data/language.toml``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from ragvlm.sentences import language
+
+
+@cache
+def _axes() -> list[tuple[str, re.Pattern[str], dict[str, tuple[str, ...]]]]:
+    """For each axis: its name, the pattern of its words (longest first), and the values that a word stands for."""
+    out = []
+    for axis, table in language()["axes"].items():
+        groups = {value: words for value, words in table.items() if isinstance(words, list)}
+        values = tuple(value for value in groups if value != "all")
+        known = {word: values if value == "all" else (value,) for value, words in groups.items() for word in words}
+        choice = "|".join(re.escape(word) for word in sorted(known, key=len, reverse=True))
+        out.append((axis, re.compile(rf"(?<![\w-])(?:{choice})(?![\w-])"), known))
+    return out
+
+
+def places_of(text: str) -> Iterable[tuple[str, str]]:
+    """(axis, value) of each such word in ``text`` (lower case)."""
+    for axis, pattern, known in _axes():
+        for match in pattern.finditer(text):
+            for value in known[match.group()]:
+                yield axis, value
+
+
+def positions_of(tokens: Sequence[str]) -> Iterable[frozenset[str]]:
+    """What place words that stand side by side say together: "right lower", "upper middle"."""
+    run: list[str] = []
+    for token in [*tokens, "."]:
+        values = [known[token] for axis, _, known in _axes() if token in known and is_stated(axis)]
+        if values:
+            run.extend(values[0])
+            continue
+        if len(run) > 1:
+            yield frozenset(run)
+        run = []
+
+
+def is_stated(axis: str) -> bool:
+    """Whether a word of ``axis`` must stand in the reference itself."""
+    return bool(language()["axes"][axis].get("stated"))
