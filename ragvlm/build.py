@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,12 @@ class BuildOptions:
 
 
 def build_index(
-    corpus: Corpus | str | Path, path: str | Path | None, encoder: str | Encoder, options: BuildOptions
+    corpus: Corpus | str | Path,
+    path: str | Path | None,
+    encoder: str | Encoder,
+    options: BuildOptions,
+    hash_subject: Callable[[str], str] | bool,
+    calibrate: Callable[[Index], Mapping[str, Any]] | bool,
 ) -> Index:
     """See ``Index.build``."""
     from ragvlm.stores import load_store
@@ -100,6 +105,7 @@ def build_index(
         from ragvlm.encoders import load_encoder
 
         encoder = load_encoder(encoder)
+    options = replace(options, hash_subject=_hasher(hash_subject, corpus), calibrate=_calibrator(calibrate))
     with _folder(root):
         writer = Writer(root, corpus, encoder, options)
         try:
@@ -108,6 +114,27 @@ def build_index(
             done, total = len(writer.ledger.entries), len(corpus.records)
             message = f"interrupted: {done} of {total} records are committed; run the same command again to go on"
             raise KeyboardInterrupt(message) from None
+
+
+def _hasher(chosen: Callable[[str], str] | bool, corpus: Corpus) -> Callable[[str], str] | None:
+    if not isinstance(chosen, bool):
+        return chosen
+    # no key is made for a corpus that names no subject
+    if not chosen or not any(record.subject_id or record.study_id for record in corpus.records):
+        return None
+    from ragvlm.pseudonym import pseudonymizer
+
+    return pseudonymizer()
+
+
+def _calibrator(chosen: Callable[[Index], Mapping[str, Any]] | bool) -> Callable[[Index], Mapping[str, Any]] | None:
+    if not isinstance(chosen, bool):
+        return chosen
+    if not chosen:
+        return None
+    from ragvlm.calibration import calibrate_index
+
+    return calibrate_index
 
 
 def _check_target(root: Path) -> None:

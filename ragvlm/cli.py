@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -58,8 +58,10 @@ def index(
     from ragvlm.index import Index
 
     source = Corpus.load(corpus, columns=_pairs(column))
-    for line in source.notes:
-        _say(line)
+    if source.dropped_columns:
+        _say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
+    if source.unlisted:
+        _say(f"{len(source.unlisted)} pictures are not in the metadata and were left out: {_some(source.unlisted)}")
     with _progress("Indexing") as progress:
         built = Index.build(
             source,
@@ -215,6 +217,10 @@ def _print(value: Any) -> None:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _some(items: Sequence[str]) -> str:
+    return ", ".join(items[:5]) + (", ..." if len(items) > 5 else "")
 
 
 def _pairs(items: list[str] | None) -> dict[str, str] | None:

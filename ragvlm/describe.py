@@ -18,7 +18,7 @@ from ragvlm.index import Index
 from ragvlm.prompt import build_prompt, prompt_hash
 from ragvlm.queries import as_query
 from ragvlm.retrieve import Retrieved, SearchOptions, retrieve
-from ragvlm.types import Context, Description, Evidence, Generator, Prompt, Query
+from ragvlm.types import Context, Description, Evidence, Float32, Generator, Prompt, Query
 
 PREVIEW = 512  # pixels on the longer side of the picture that a description keeps
 
@@ -58,9 +58,9 @@ class Describer:
         self.generator = load_generator(name, **generator_options or {}) if isinstance(generator, str) else generator
         self.k, self.alpha, self.template = k, alpha, template
         self.keep_unsupported = keep_unsupported
-        self.search = SearchOptions(**{"mode": "image", "with_text": True} | search)
+        self.search = SearchOptions(**dict[str, Any](mode="image", with_text=True) | search)
         calibrated = self.index.manifest.calibration.get("evidence", {}).get("threshold")
-        self.checker = EvidenceChecker(self.index, threshold if threshold is not None else calibrated)
+        self.checker = EvidenceChecker(_TextTower(self.index), threshold if threshold is not None else calibrated)
 
     @overload
     def __call__(self, images: list[Any] | tuple[Any, ...], *, subject_id: str | None = None) -> list[Description]: ...
@@ -110,7 +110,8 @@ class Describer:
 
     @property
     def _calibration(self) -> list[float]:
-        return self.index.manifest.calibration.get("nonconformity", [])
+        scores: list[float] = self.index.manifest.calibration.get("nonconformity", [])
+        return scores
 
     def _assemble(
         self,
@@ -177,6 +178,16 @@ def _small(query: Query) -> Query:
     preview = query.image.copy()
     preview.thumbnail((PREVIEW, PREVIEW))
     return replace(query, image=preview)
+
+
+class _TextTower:
+    """The index's own, loaded only where a sentence isn't a reference's word by word."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32:
+        return self.index.encoder.encode_texts(texts)
 
 
 class _Clock:

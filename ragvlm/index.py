@@ -56,16 +56,18 @@ class Index:
         batch_size: int = 16,
         segment_rows: int = 512,
         max_pixels: int | None = None,
-        hash_subject: Callable[[str], str] | None = None,
-        calibrate: Callable[[Index], Mapping[str, Any]] | None = None,
+        hash_subject: Callable[[str], str] | bool = True,
+        calibrate: Callable[[Index], Mapping[str, Any]] | bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> Index:
         """Index ``corpus`` into the folder ``path`` (default: indexes/NAME), or bring that index up to date.
 
         Committed every ``segment_rows`` records: whatever ends the process, the same call goes on from the last
         commit. Records whose fields and picture are unchanged are not decoded again; what left the corpus
-        leaves the disk. ``hash_subject`` replaces subject and study ids; its ``fingerprint`` attribute names its
-        key. ``calibrate`` is given the index and returns the JSON object kept as ``manifest.calibration``.
+        leaves the disk. ``hash_subject`` replaces subject and study ids: True by keyed hashes with the user's key
+        (``ragvlm.pseudonym``), False not at all, or a function whose ``fingerprint`` attribute names its key.
+        ``calibrate`` measures what abstention and evidence need on the corpus itself (``ragvlm.calibration``);
+        False leaves it out, a function is given the index and returns a JSON object of its own.
         ``progress`` is called with the records done and all records. The result has ``report``.
 
         Raises CorpusError where nothing can be indexed, InputError where ``path`` holds something else,
@@ -78,11 +80,9 @@ class Index:
             batch_size=batch_size,
             segment_rows=segment_rows,
             max_pixels=max_pixels,
-            hash_subject=hash_subject,
-            calibrate=calibrate,
             progress=progress,
         )
-        return build_index(corpus, path, encoder, options)
+        return build_index(corpus, path, encoder, options, hash_subject, calibrate)
 
     @classmethod
     def open(cls, path: str | Path, *, encoder: Encoder | str | None = None, store: str | None = None) -> Index:

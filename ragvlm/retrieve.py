@@ -209,8 +209,8 @@ class _Search:
     def _fuse(self, by_image: Ranking, by_text: Ranking) -> Ranking:
         if self.options.fusion == "rrf":
             return reciprocal_rank([by_image, by_text])
-        names = ("image_similarity_quantiles", "text_similarity_quantiles")
-        quantiles = [self.index.manifest.calibration.get(name) for name in names]
+        known = self.index.manifest.calibration
+        quantiles = [known.get("image_similarity_quantiles", []), known.get("text_similarity_quantiles", [])]
         if not all(quantiles):
             raise InputError(f"index {self.index.path} is too small to calibrate scores: use fusion rrf")
         return mean_percentile([by_image, by_text], quantiles)
