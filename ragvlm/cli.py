@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -92,7 +93,6 @@ def search(
 ) -> None:
     """Find the references nearest to QUERY."""
     from ragvlm.index import Index
-    from ragvlm.terminal import hits_table
     from ragvlm.types import hit_to_dict
 
     hits = Index.open(index_dir).search(
@@ -101,7 +101,7 @@ def search(
     if as_json:
         _print({"query": query, "hits": [hit_to_dict(hit) for hit in hits]})
     else:
-        hits_table(hits)
+        _terminal().hits_table(hits)
 
 
 @app.command()
@@ -128,7 +128,6 @@ def describe(
 ) -> None:
     """Describe each IMAGE from its nearest references, or abstain; --json prints one object a line."""
     from ragvlm.describe import Describer
-    from ragvlm.terminal import show_description
 
     describer = Describer(
         index_dir,
@@ -149,7 +148,7 @@ def describe(
             found += batch
             progress(len(found), len(images))
             for description in batch:
-                _print(description.to_dict()) if as_json else show_description(description)
+                _print(description.to_dict()) if as_json else _terminal().show_description(description)
     if report:
         from ragvlm.report import write_report
 
@@ -163,20 +162,18 @@ def info(
 ) -> None:
     """Show what is in an index."""
     from ragvlm.index import Index
-    from ragvlm.terminal import show_mapping
 
     facts = Index.open(directory).info()
-    _print(facts) if as_json else show_mapping(facts)
+    _print(facts) if as_json else _terminal().show_mapping(facts)
 
 
 @app.command()
 def models(as_json: Json = False) -> None:
     """List encoders and generators, and what makes each of them usable."""
     from ragvlm.registry import entries
-    from ragvlm.terminal import models_table
 
     rows = [entry for kind in ("encoders", "generators") for entry in entries(kind).values()]
-    _print([entry.to_dict() for entry in rows]) if as_json else models_table(rows)
+    _print([entry.to_dict() for entry in rows]) if as_json else _terminal().models_table(rows)
 
 
 @corpus_app.command()
@@ -211,6 +208,13 @@ def _root(
     pass
 
 
+def _terminal() -> ModuleType:
+    """What draws for a person; a program that asks for JSON doesn't pay for loading it."""
+    from ragvlm import terminal
+
+    return terminal
+
+
 def _print(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
@@ -236,9 +240,7 @@ def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], 
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from ragvlm.terminal import progress_bar
-
-    with progress_bar(title) as update:
+    with _terminal().progress_bar(title) as update:
         yield update
 
 

@@ -39,17 +39,22 @@ def hits_table(hits: Sequence[Hit]) -> None:
 def show_description(description: Description) -> None:
     """The text with its citations, then the references, or the reason for abstaining."""
     console = Console()
+    # a pipe has no width: there every line is whole
+    wrap = not console.is_terminal
     console.print(f"[bold]{escape(description.query_id)}[/bold]", soft_wrap=True)
     if description.abstained:
-        console.print(f"[yellow]Abstained:[/yellow] {escape(description.reason or '')}")
+        console.print(f"[yellow]Abstained:[/yellow] {escape(description.reason or '')}", soft_wrap=wrap)
     else:
-        console.print(escape(description.cited_text))
+        console.print(escape(description.cited_text), soft_wrap=wrap, highlight=False)
         console.print(f"[dim]confidence {description.confidence:.2f}[/dim]")
     cited = {i for item in description.evidence for i in item.record_ids}
     for hit in description.context.hits:
         style = "" if hit.record.id in cited else "dim"
         line = f"  [{hit.rank}] {hit.score:.3f}  {_name(hit)}  {_words(hit)}"
-        console.print(Text(line, style=style, overflow="ellipsis", no_wrap=True))
+        if wrap:
+            console.print(Text(line), soft_wrap=True)
+        else:
+            console.print(Text(line, style=style), no_wrap=True, overflow="ellipsis")
     console.print()
 
 
@@ -108,7 +113,7 @@ def _words(hit: Hit) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items()) or "-"
+        return ", ".join(f"{k or '(unstated)'}: {_plain(v)}" for k, v in value.items()) or "-"
     if isinstance(value, (list, tuple)):
         return "; ".join(_plain(v) for v in value) or "-"
     return "-" if value is None else str(value)
