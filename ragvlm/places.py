@@ -1,4 +1,4 @@
-"""Words that exclude each other, by axis: left and right, upper and lower, sparse and crowded (``data/language.toml``)."""
+"""Words that exclude each other, by axis: left and right, sparse and crowded (tables in ``data/language.toml``)."""
 
 from __future__ import annotations
 
