@@ -10,18 +10,20 @@ from PIL import ExifTags, Image, ImageOps
 
 from ragvlm.errors import ImageError
 
+_BLOCK = 1 << 20  # pixels scaled at once: a large page must not be held as floats
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
 BACKGROUND = (255, 255, 255)
 """What shines through transparent pixels: white, the empty field of bright-field micrographs and of a page."""
 
 
 def scale_to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Real ``values`` of any shape -> uint8 of the same shape, monotone in the values.
+    """Real ``values`` of one dimension or more -> uint8 of the same shape, monotone in the values.
 
     uint8 stays untouched and bool becomes 0 and 255. Of all else the 0.1 percentile becomes 0 and the 99.9
-    percentile 255, linear between, clipped outside; the percentiles are of all values together, so that colours
-    keep their balance. Where both percentiles are equal (all but some sparse spots have one value) the minimum
-    and the maximum take their place; where those are equal too, all becomes 0. NaN counts as the lowest value.
+    percentile 255, linear between, clipped outside; the percentiles (nearest rank) are of all values together,
+    so that colours keep their balance. Where both percentiles are equal (all but some sparse spots have one
+    value) the minimum and the maximum take their place; where those are equal too, all becomes 0. NaN counts as
+    the lowest value.
 
     Raises ImageError where the values are not real numbers.
     """
@@ -31,26 +33,30 @@ def scale_to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "iuf":
         raise ImageError(f"pixels of type {values.dtype} are not numbers: pass integers, floats or booleans")
-    # halves, since the difference of two extreme floats would overflow
-    half: NDArray[Any] = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
-    half *= 0.5
-    low, high = _bounds(half[np.isfinite(half)] if values.dtype.kind == "f" else half)
-    if not high > low:
-        return np.zeros(values.shape, np.uint8)
-    half = np.nan_to_num(half, copy=False, nan=low, posinf=high, neginf=low)
-    np.clip(half, low, high, out=half)
-    half -= low
-    half /= high - low
-    half *= 255
-    scaled: NDArray[np.uint8] = np.rint(half, out=half).astype(np.uint8)
+    low, high = _bounds(values)
+    scaled = np.zeros(values.shape, np.uint8)
+    if high > low:
+        step = max(1, _BLOCK * len(values) // max(values.size, 1))
+        for start in range(0, len(values), step):
+            scaled[start : start + step] = _stretch(values[start : start + step], low, high)
     return scaled
 
 
-def _bounds(finite: NDArray[Any]) -> tuple[float, float]:
+def _bounds(values: NDArray[Any]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.flatten()
     if finite.size == 0:
         return 0.0, 0.0
-    low, high = (float(p) for p in np.percentile(finite, (LOW_PERCENTILE, HIGH_PERCENTILE)))
+    percentiles = np.percentile(finite, (LOW_PERCENTILE, HIGH_PERCENTILE), method="nearest", overwrite_input=True)
+    low, high = (float(value) for value in percentiles)
     return (low, high) if high > low else (float(finite.min()), float(finite.max()))
+
+
+def _stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    # halves, since the difference of two extreme floats would overflow
+    low, high = low / 2, high / 2
+    half = np.nan_to_num(values.astype(np.float64) / 2, copy=False, nan=low, posinf=high, neginf=low)
+    scaled = (np.clip(half, low, high, out=half) - low) / (high - low)
+    return np.rint(scaled * 255).astype(np.uint8)
 
 
 def array_to_rgb(array: NDArray[Any]) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zlib
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def read_page(stream: IO[bytes], page: int, check: Callable[[int, int], None]) -
             raise ImageError(f"has {len(file.pages)} pages: page {page} does not exist (they count from 0)")
         ifd = file.pages[page]
         check(ifd.imagewidth, ifd.imagelength * ifd.imagedepth)
-        _refuse_bomb(ifd, stream)
+        _check_segments(ifd, stream)
         try:
             array = ifd.asarray(maxworkers=1)
         except ValueError as error:
@@ -70,13 +71,21 @@ def count_pages(stream: IO[bytes]) -> tuple[int, int, int]:
         return first.imagewidth, first.imagelength, len(file.pages)
 
 
-def _refuse_bomb(ifd: Any, stream: IO[bytes]) -> None:
-    # a strip is inflated as a whole, whatever it claims to hold
+def _check_segments(ifd: Any, stream: IO[bytes]) -> None:
+    """Refuse a page whose strips or tiles are absent, too many, or larger than they claim."""
+    if ifd.samplesperpixel not in (1, 3, 4):
+        raise ImageError(f"has {ifd.samplesperpixel} channels a page: save 1 or 3, or one channel a page")
+    size = stream.seek(0, io.SEEK_END)
+    segments = list(zip(ifd.dataoffsets, ifd.databytecounts, strict=False))
+    # tifffile would fill what is absent with zeros
+    if len(segments) < math.prod(ifd.chunked) or any(o + n > size or n == 0 for o, n in segments):
+        raise ImageError("broken TIFF: parts of the page are missing")
     if ifd.compression not in _DEFLATE:
         return
     most = ifd.nbytes + math.prod(ifd.chunks) * ifd.dtype.itemsize  # a tile may reach over the edge
-    for offset, count in zip(ifd.dataoffsets, ifd.databytecounts, strict=True):
+    for offset, count in segments:
         stream.seek(offset)
+        # a strip is inflated as a whole, whatever it claims to hold
         if len(zlib.decompressobj().decompress(stream.read(count), most + 1)) > most:
             raise ImageError("broken TIFF: a strip holds more than the whole page")
 

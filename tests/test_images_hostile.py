@@ -104,6 +104,21 @@ def test_a_tiff_strip_that_inflates_beyond_its_page_is_refused():
         open_image(patched + bomb)
 
 
+def test_a_tiff_with_missing_strips_or_many_channels_is_refused():
+    deep = np.zeros((8, 8, 3), np.uint16)
+    data = bytearray(tiff_bytes(deep, photometric="rgb", compression="zlib"))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        rows = file.pages[0].tags["RowsPerStrip"].valueoffset
+    data[rows : rows + 2] = struct.pack("<H", 1)
+    with pytest.raises(ImageError, match="parts of the page are missing"):
+        open_image(bytes(data))
+    for channels in (2, 5):
+        with pytest.raises(ImageError, match=f"has {channels} channels"):
+            open_image(
+                tiff_bytes(np.zeros((8, 8, channels), np.uint16), photometric="minisblack", planarconfig="contig")
+            )
+
+
 def _long(tag: int, value: int) -> bytes:
     return struct.pack("<HHII", tag, 4, 1, value)
 
@@ -138,7 +153,7 @@ def test_a_cut_file_is_an_error_or_shows_the_whole_picture(kind, share):
 
 def test_a_jpeg_cut_in_half_is_an_error():
     for kind in ("jpeg", "progressive", "png", "bmp", "tiff", "webp", "deep tiff"):
-        with pytest.raises(ImageError, match=r"broken picture \("):
+        with pytest.raises(ImageError, match="broken"):
             open_image(_BROKEN[kind][: len(_BROKEN[kind]) // 2])
 
 
