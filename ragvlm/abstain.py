@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 5
 SAMPLE = 2000  # more scores would not move a p-value by more than 0.0005
-QUANTILES = 101
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +64,13 @@ def nonconformity(similarities: Sequence[float]) -> float:
 
 def judge(similarities: Sequence[float], calibration: Sequence[float], alpha: float) -> Verdict:
     """The verdict on a query with these nearest similarities, given the corpus' own scores in any order."""
-    score = nonconformity(similarities)
+    score = round(nonconformity(similarities), 6)  # as the corpus' own are kept: ties must count
     at_least = int(np.sum(np.asarray(calibration, dtype=np.float64) >= score))
     return Verdict(score, (1 + at_least) / (len(calibration) + 1), len(calibration), alpha)
 
 
 def calibrate(index: Index, *, seed: int = 0) -> dict[str, Any]:
-    """What the manifest keeps: the corpus' scores, and the quantiles of its nearest similarities by modality."""
+    """What the manifest keeps: the corpus' scores, and mean and deviation of its nearest similarities by modality."""
     out: dict[str, Any] = {"neighbours": NEIGHBOURS, "nonconformity": []}
     for name, store, rows, embeddings in (
         ("image", index.image_store, index.image_rows, index.image_embeddings),
@@ -87,8 +86,8 @@ def calibrate(index: Index, *, seed: int = 0) -> dict[str, Any]:
         ]
         firsts = [own[0] for own in nearest if own]
         if firsts:
-            quantiles = np.quantile(firsts, np.linspace(0, 1, QUANTILES))
-            out[f"{name}_similarity_quantiles"] = [round(float(q), 6) for q in quantiles]
+            scale = {"mean": float(np.mean(firsts)), "sd": float(np.std(firsts))}
+            out[f"{name}_similarity"] = {key: round(value, 6) for key, value in scale.items()}
         if name == "image":
             out["nonconformity"] = sorted(round(nonconformity(own), 6) for own in nearest if own)
     return out

@@ -54,7 +54,10 @@ def index(
     max_pixels: MaxPixels = None,
     as_json: Json = False,
 ) -> None:
-    """Index CORPUS, or bring its index up to date; an interrupted run goes on where it stopped."""
+    """Index a corpus, or bring its index up to date.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
     from ragvlm.corpus import Corpus
     from ragvlm.index import Index
 
@@ -91,7 +94,7 @@ def search(
     subject_id: Subject = None,
     as_json: Json = False,
 ) -> None:
-    """Find the references nearest to QUERY."""
+    """Find the references nearest to a picture or words."""
     from ragvlm.index import Index
     from ragvlm.types import hit_to_dict
 
@@ -126,7 +129,10 @@ def describe(
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.", metavar="OUT.html")] = None,
     as_json: Json = False,
 ) -> None:
-    """Describe each IMAGE from its nearest references, or abstain; --json prints one object a line."""
+    """Describe pictures with evidence, or abstain.
+
+    With --json one object a line is printed for each picture.
+    """
     from ragvlm.describe import Describer
 
     describer = Describer(
@@ -169,7 +175,10 @@ def info(
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List encoders and generators, and what makes each of them usable."""
+    """List encoders and generators.
+
+    What can't be used now stands with the command that makes it so.
+    """
     from ragvlm.registry import entries
 
     rows = [entry for kind in ("encoders", "generators") for entry in entries(kind).values()]

@@ -58,7 +58,7 @@ class Describer:
         self.generator = load_generator(name, **generator_options or {}) if isinstance(generator, str) else generator
         self.k, self.alpha, self.template = k, alpha, template
         self.keep_unsupported = keep_unsupported
-        self.search = SearchOptions(**dict[str, Any](mode="image", with_text=True) | search)
+        self.search = SearchOptions.of(**dict[str, Any](mode="image", with_text=True) | search)
         calibrated = self.index.manifest.calibration.get("evidence", {}).get("threshold")
         self.checker = EvidenceChecker(_TextTower(self.index), threshold if threshold is not None else calibrated)
 

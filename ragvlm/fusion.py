@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 
 from ragvlm.types import Float32
 
 RRF_CONSTANT = 60  # the value of Cormack et al. 2009
+LEAST_DEVIATION = 0.05  # a corpus of copies has none, and still must be ranked
 Ranking = list[tuple[int, float]]  # (row of the index, similarity), best first
 
 
@@ -20,15 +22,16 @@ def reciprocal_rank(rankings: Sequence[Ranking]) -> Ranking:
     return _total((row, 1 / (RRF_CONSTANT + rank)) for ranking in rankings for rank, (row, _) in enumerate(ranking, 1))
 
 
-def mean_percentile(rankings: Sequence[Ranking], quantiles: Sequence[Sequence[float]]) -> Ranking:
-    """Fusion by calibrated scores: the mean, over the rankings, of where a similarity stands among the corpus' own
-    nearest-neighbour similarities (``quantiles``, ascending, one list a ranking); 0 where a ranking lacks the row.
+def mean_calibrated(rankings: Sequence[Ranking], scales: Sequence[tuple[float, float]]) -> Ranking:
+    """Fusion by calibrated scores: the mean of the similarities, each on the scale of its own ranking.
 
-    Scores in [0, 1]; equal scores by lower row.
+    ``scales`` are mean and standard deviation of the corpus' own nearest-neighbour similarities, one pair a ranking;
+    a similarity becomes the share of a normal distribution with these that lies below it. A row that a ranking
+    lacks counts 0 there. Scores in [0, 1]; equal scores by lower row.
     """
     return _total(
-        (row, float(np.interp(score, own, np.linspace(0, 1, len(own)))) / len(rankings))
-        for ranking, own in zip(rankings, quantiles, strict=True)
+        (row, NormalDist(mean, max(sd, LEAST_DEVIATION)).cdf(score) / len(rankings))
+        for ranking, (mean, sd) in zip(rankings, scales, strict=True)
         for row, score in ranking
     )
 

@@ -207,6 +207,8 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """What ``ragvlm info --json`` prints."""
+        from ragvlm.duplicates import exact_duplicates
+
         manifest, counts = self.manifest, self.manifest.counts
         return {
             "path": str(self.path),
@@ -222,6 +224,7 @@ class Index:
             "segments": len(manifest.segments),
             "complete": manifest.complete,
             "skipped": manifest.skipped,
+            "exact_duplicates": [list(group) for group in exact_duplicates(self)],
             "subjects_hashed": manifest.subject_key is not None,
             "created": manifest.created,
             "updated": manifest.updated,

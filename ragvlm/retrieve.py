@@ -9,14 +9,14 @@ Buettcher 2009, doi 10.1145/1571941.1572114) or by calibrated scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ragvlm.duplicates import duplicates_of
 from ragvlm.errors import InputError
-from ragvlm.fusion import Ranking, diversify, mean_percentile, reciprocal_rank
+from ragvlm.fusion import Ranking, diversify, mean_calibrated, reciprocal_rank
 from ragvlm.queries import as_query
 from ragvlm.types import Context, Float32, Hit, Query, Record
 
@@ -35,7 +35,8 @@ class SearchOptions:
     """How to search; every field can be given to ``Index.search``, ``Describer`` and the command alike.
 
     mode: which ranking ("auto": pictures rank pictures, words rank captions, both together are fused).
-    fusion: "rrf" (reciprocal rank) or "score" (mean of the two similarities' percentiles in the corpus).
+    fusion: "rrf" (reciprocal rank) or "score" (mean of the two similarities, each on the scale
+    of the corpus' own).
     duplicates: what becomes of references that show the query's own picture: "report" marks them in
     ``Hit.duplicate``, "exclude" leaves them out, "off" doesn't look.
     exclude_subject: leave out references of the query's own subject, before the cut to k.
@@ -51,6 +52,15 @@ class SearchOptions:
     exclude_ids: frozenset[str] = frozenset()
     diversity: float = 0.0
     with_text: bool = False
+
+    @classmethod
+    def of(cls, **options: Any) -> SearchOptions:
+        """The options by name. Raises InputError for a name that is none."""
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise InputError(f"there is no option {name!r}: choose among {', '.join(known)}")
+        return cls(**options)
 
     def __post_init__(self) -> None:
         for name, known in (("mode", MODES), ("fusion", FUSIONS), ("duplicates", DUPLICATES)):
@@ -80,7 +90,7 @@ def search(
     """Hits of one query, or a list of them for a list of queries; see ``Index.search``."""
     many = isinstance(queries, (list, tuple))
     items = [as_query(item, subject_id=subject_id) for item in (queries if many else [queries])]
-    chosen = SearchOptions(mode=mode, **options)
+    chosen = SearchOptions.of(mode=mode, **options)
     found = [list(result.context.hits) for result in retrieve(index, items, k, chosen)]
     return found if many else found[0]
 
@@ -210,10 +220,10 @@ class _Search:
         if self.options.fusion == "rrf":
             return reciprocal_rank([by_image, by_text])
         known = self.index.manifest.calibration
-        quantiles = [known.get("image_similarity_quantiles", []), known.get("text_similarity_quantiles", [])]
-        if not all(quantiles):
+        scales = [known.get("image_similarity"), known.get("text_similarity")]
+        if not all(scales):
             raise InputError(f"index {self.index.path} is too small to calibrate scores: use fusion rrf")
-        return mean_percentile([by_image, by_text], quantiles)
+        return mean_calibrated([by_image, by_text], [(scale["mean"], scale["sd"]) for scale in scales if scale])
 
     def _diversify(self, ranking: Ranking) -> Ranking:
         rows = [row for row, _ in ranking]

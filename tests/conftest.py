@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# tests and the processes that they start must not make or use the user's own key
+os.environ["RAGVLM_SUBJECT_KEY"] = "the key of the test suite"
 
 
 @pytest.fixture(scope="session")

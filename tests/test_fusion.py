@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragvlm.fusion import Ranking, diversify, mean_percentile, reciprocal_rank
+from ragvlm.fusion import Ranking, diversify, mean_calibrated, reciprocal_rank
 
 
 def test_reciprocal_rank_by_hand() -> None:
@@ -22,10 +22,14 @@ def test_equal_points_keep_the_lower_row_first() -> None:
     assert [row for row, _ in reciprocal_rank([[(7, 0.9)], [(3, 0.9)]])] == [3, 7]
 
 
-def test_mean_percentile_by_hand() -> None:
-    # image quantiles 0, 0.5, 1: a similarity of 0.5 stands at 0.5; text quantiles 0.8, 0.9, 1.0: 0.9 stands at 0.5
-    fused = mean_percentile([[(1, 0.5), (2, 0.2)], [(1, 0.9)]], [[0.0, 0.5, 1.0], [0.8, 0.9, 1.0]])
-    assert fused == [(1, pytest.approx(0.5)), (2, pytest.approx(0.1))]
+def test_mean_calibrated_by_hand() -> None:
+    # 0.5 is the mean of its scale: share 0.5; 0.9 lies one deviation above its mean: 0.8413; 0.3 two below: 0.0228
+    fused = mean_calibrated([[(1, 0.5), (2, 0.3)], [(1, 0.9)]], [(0.5, 0.1), (0.8, 0.1)])
+    assert fused == [(1, pytest.approx((0.5 + 0.8413) / 2, abs=1e-4)), (2, pytest.approx(0.0228 / 2, abs=1e-4))]
+
+
+def test_mean_calibrated_keeps_order_in_a_corpus_of_copies() -> None:
+    assert [row for row, _ in mean_calibrated([[(5, 0.99), (1, 0.9)], []], [(1.0, 0.0), (1.0, 0.0)])] == [5, 1]
 
 
 @given(st.lists(st.integers(0, 40), unique=True, max_size=20), st.lists(st.integers(0, 40), unique=True, max_size=20))

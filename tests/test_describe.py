@@ -1,0 +1,164 @@
+"""Descriptions over plain colours: evidence, abstention, and what is handed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tiny import COLOURS, build, make_corpus, of
+
+from ragvlm.describe import Describer
+from ragvlm.errors import InputError
+from ragvlm.index import Index
+from ragvlm.report import render_report, write_report
+from ragvlm.types import Prompt, Record
+
+
+class Says:
+    """Writes the same words whatever it is given."""
+
+    name = "says"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        return [self.text for _ in prompts]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    """Reds and dark reds only, so that green is a stranger."""
+    whole = make_corpus(tmp_path / "c", 160)
+    return build(of(whole.root, whole.records[0::4]), tmp_path / "i", segment_rows=64, calibrate=True)
+
+
+def _square(colour: str) -> Image.Image:
+    return Image.new("RGB", (12, 12), COLOURS[colour])
+
+
+def test_what_is_near_is_described_with_evidence(index: Index) -> None:
+    description = Describer(index)(_square("red"))
+    assert not description.abstained
+    assert description.text.startswith("a red square number")
+    assert description.evidence[0].record_ids[0] in {hit.record.id for hit in description.context.hits}
+    assert description.evidence[0].support == 1.0
+    assert 0 < description.confidence <= 1
+    assert str(description).count("[") >= 1
+
+
+def test_what_is_far_is_refused_with_the_reason(index: Index) -> None:
+    description = Describer(index)(_square("green"))
+    assert description.abstained
+    assert description.text == ""
+    assert description.evidence == ()
+    assert description.confidence == 0
+    assert "nothing in the corpus is close enough" in (description.reason or "")
+    assert str(description).startswith("Abstained: ")
+    assert not Describer(index, alpha=0)(_square("green")).abstained
+
+
+def test_unsupported_sentences_are_dropped_or_marked(index: Index) -> None:
+    own = Describer(index, generator="nearest")(_square("red")).text
+    liar = Says(f"{own}. There are 7 green cells.")
+    dropped = Describer(index, generator=liar)(_square("red"))
+    assert "green" not in dropped.text
+    assert dropped.provenance["dropped_sentences"] == 1
+    kept = Describer(index, generator=liar, keep_unsupported=True)(_square("red"))
+    assert "There are 7 green cells. [unsupported]" in kept.text
+    assert kept.evidence[1].record_ids == ()
+
+
+def test_nothing_supported_or_nothing_said_is_an_abstention(index: Index) -> None:
+    lies = Describer(index, generator=Says("There are 7 green cells."))(_square("red"))
+    assert lies.abstained
+    assert "none of the 1 generated sentences" in (lies.reason or "")
+    silent = Describer(index, generator=Says(""))(_square("red"))
+    assert silent.abstained
+    assert "found nothing to say" in (silent.reason or "")
+
+
+def test_without_captions_or_labels_it_says_so(tmp_path: Path) -> None:
+    whole = make_corpus(tmp_path / "c", 4)
+    bare = build(of(whole.root, [Record(id=r.id, image=r.image) for r in whole.records]), tmp_path / "i")
+    description = Describer(bare)(_square("red"))
+    assert description.abstained
+    assert "caption or labels" in (description.reason or "")
+
+
+def test_json_has_the_documented_keys_and_no_subject(index: Index) -> None:
+    found = Describer(index)([_square("red"), _square("green")], subject_id="secret subject")
+    for description in found:
+        document = json.loads(json.dumps(description.to_dict()))
+        assert list(document) == [
+            *("image", "text", "abstained", "reason", "confidence", "evidence", "neighbours", "provenance", "timings")
+        ]
+        assert set(document["neighbours"][0]) == {
+            *("rank", "id", "score", "caption", "image", "source", "licence", "duplicate")
+        }
+        provenance = document["provenance"]
+        assert provenance["index_fingerprint"] == index.fingerprint
+        assert provenance["encoder"]["name"] == "colour"
+        assert provenance["parameters"]["k"] == 5
+        assert set(document["timings"]) == {"decode", "retrieve", "generate", "evidence"}
+        assert "secret subject" not in json.dumps(document)
+    assert found[0].provenance["prompt_hash"] and found[1].provenance["prompt_hash"] is None
+
+
+def test_a_batch_says_what_single_calls_say(index: Index) -> None:
+    describe = Describer(index)
+    pictures = [_square("red"), _square("green"), _square("red")]
+    batch = [d.text for d in describe(pictures)]
+    assert batch == [describe(picture).text for picture in pictures]
+    assert [d.text for part in describe.batches(pictures, size=2) for d in part] == batch
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"k": 0}, "k is 0"),
+        ({"alpha": 1.0}, "alpha is 1.0"),
+        ({"threshold": 2.0}, "threshold is 2.0"),
+        ({"generator": "gpt"}, "unknown generator"),
+        ({"template": "no-such"}, "unknown template"),
+        ({"colour": "red"}, "there is no option 'colour'"),
+    ],
+)
+def test_unusable_options_are_one_clear_line(index: Index, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Describer(index, **options)(_square("red"))
+
+
+def test_words_can_not_be_described(index: Index) -> None:
+    from ragvlm.types import Query
+
+    with pytest.raises(InputError, match="is words"):
+        Describer(index)(Query(id="red", text="red"))
+
+
+def test_the_report_shows_sentences_references_and_refusals(index: Index, tmp_path: Path) -> None:
+    found = Describer(index)([_square("red"), _square("green")])
+    path = write_report(found, index, tmp_path / "out" / "report.html")
+    page = path.read_text(encoding="utf-8")
+    assert "1 described, 1 refused" in page
+    assert found[0].evidence[0].sentence in page
+    assert "Not described." in page
+    assert page.count("data:image/jpeg;base64,") == 2 + len({h.record.id for d in found for h in d.context.hits}) or (
+        page.count("data:image/jpeg;base64,") == 2 + sum(len(d.context.hits) for d in found)
+    )
+    assert "http://" not in page and "https://" not in page
+
+
+def test_a_report_survives_lost_pictures_and_hostile_captions(tmp_path: Path) -> None:
+    whole = make_corpus(tmp_path / "c", 4)
+    evil = Record(id="<b>x", image="p00.png", caption="a red <script>alert(1)</script> square")
+    index = build(of(whole.root, [evil, *whole.records[1:]]), tmp_path / "i")
+    (tmp_path / "c" / "p00.png").unlink()
+    page = render_report(Describer(index, generator="nearest")([_square("red")]), index)
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert "no picture at hand" in page
