@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _PERSON = "patient|subject|participant|person|donor|client"
@@ -27,6 +28,7 @@ _PREFIX = re.compile(rf"^(?:the)?(?:{_PERSON})s?")
 _SUFFIX = re.compile(rf"(?:of)?(?:the)?(?:{_PERSON})s?$")
 
 
+@lru_cache(maxsize=4096)  # asked for each cell of a corpus
 def is_identifier_column(name: str) -> bool:
     """Whether a column of this name holds a direct personal identifier: a name, number, date or address.
 

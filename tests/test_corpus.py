@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import CorpusError, InputError
+from ragvlm.readers import READERS
+from ragvlm.readers.columns import DEFAULTS
 from ragvlm.types import Record
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -137,3 +142,11 @@ def test_real_corpora(shared_data):
     assert sum(len(r.extra["questions"]) for r in vqa) == 1797
     questions = Corpus.load(shared_data / "vqa-rad" / "questions_train.jsonl", columns={"id": "qid"})
     assert len(questions) == 1797
+
+
+def test_the_documentation_lists_the_formats_and_the_columns():
+    text = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
+    for field, names in DEFAULTS.items():
+        assert f"| `{field}` | {', '.join(f'`{name}`' for name in names)}" in text
+    for reader in READERS:
+        assert f"| `{reader.name}` |" in text

@@ -94,7 +94,8 @@ def _record(
     labels: dict[str, Label] = {}
     for column in columns.labels:
         labels |= values.labels(column, cells.get(column), typed=typed)
-    rest = values.jsonable({name: cell for name, cell in cells.items() if name not in columns.used})
+    used = columns.used
+    rest = values.jsonable({name: cell for name, cell in cells.items() if name not in used})
     return Record(
         id=field("id") or default_id or f"{id_prefix}row-{row}",
         image=picture.path,
