@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import struct
@@ -18,7 +19,7 @@ from pictures import COLOUR, GREY, encoded, png, tiff_bytes
 from PIL import Image
 
 from ragvlm.errors import ImageError, InputError
-from ragvlm.images import open_image, pixel_hash
+from ragvlm.images import ImageInfo, image_info, open_image, pixel_hash
 
 
 def test_a_huge_header_is_refused_at_once(monkeypatch):
@@ -175,3 +176,20 @@ def test_changed_bytes_raise_nothing_but_image_errors(kind, changes):
 def test_noise_raises_nothing_but_image_errors(noise, start):
     with pytest.raises(ImageError):
         open_image(start + noise)
+
+
+def test_a_compression_without_its_package_names_the_package():
+    data = tiff_bytes(COLOUR.astype(np.uint16), photometric="rgb")
+    lzw = data.replace(struct.pack("<HHIH", 259, 3, 1, 1), struct.pack("<HHIH", 259, 3, 1, 5))
+    assert lzw != data
+    if importlib.util.find_spec("imagecodecs") is None:
+        with pytest.raises(ImageError, match="TIFF compression LZW: pip install imagecodecs"):
+            open_image(lzw)
+
+
+def test_headers_that_pillow_does_not_know_or_that_are_broken():
+    data = tiff_bytes(np.zeros((3, 8, 9), np.float64), photometric="minisblack")
+    assert image_info(data) == ImageInfo(width=9, height=8, n_pages=3)
+    for broken in (data[:60], b"\x89PNG\r\n\x1a\n", b"text", b""):
+        with pytest.raises(ImageError, match="<bytes>"):
+            image_info(broken)
