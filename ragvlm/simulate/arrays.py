@@ -8,7 +8,7 @@ from ragvlm.simulate.camera import bayer, colour_camera
 from ragvlm.simulate.colonies import MODALITY, Plate, plate
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, fractal_noise, illumination, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, chance
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, chance
 from ragvlm.simulate.shapes import outline, patch
 from ragvlm.simulate.words import count, pick, sentence
 
@@ -72,16 +72,17 @@ def draw_array(slide: Rng, rng: Rng) -> Picture:
     light = bayer(blur(light, slide.uniform(0.5, 1.2))) * illumination(rng, how.shape, slide.uniform(0, 0.4))[..., None]
     every = np.where(pink > 0, pink, pale)
     n, m, places = distinct(every), distinct(pink), grid[0] * grid[1]
+    patches = count(n, "yeast patch", "yeast patches")
     first = pick(
         rng,
         (
-            f"photograph of a rectangular agar plate with {count(n, 'yeast patch', 'yeast patches')} in {grid[0]} rows and {grid[1]} columns",
+            f"photograph of a rectangular agar plate with {patches} in {grid[0]} rows and {grid[1]} columns",
             f"colony array on agar, {grid[0]} by {grid[1]} positions, with growth at {n}",
         ),
     )
     second = "every position has grown" if n == places else f"{count(places - n, 'position is', 'positions are')} empty"
     third = f"{count(m, 'patch is', 'patches are')} pink, the others pale" if m else "all patches are pale"
-    labels = {
+    labels: dict[str, Scalar] = {
         "kind": "colony_array",
         "stain": "none",
         "specimen": "yeast patches on agar",

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragvlm.simulate.camera import Camera, bayer, colour_camera, sharpen, white_balance
 from ragvlm.simulate.leukocytes import TYPES, paint_leukocyte
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, defocus, fractal_noise, illumination, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, Shape, chance, field_shape, log_uniform
 from ragvlm.simulate.shapes import Patch, outline, patch, scatter, within
 from ragvlm.simulate.stains import stain_vector, transmit
-from ragvlm.simulate.words import count, density_word, pick, place_word, sentence, verb
+from ragvlm.simulate.words import count, density_word, listing, paragraph, pick, place_word, size_word, verb
 
 MODALITY = "bright-field microscopy"
 
@@ -35,6 +36,8 @@ class Smear:
     stack: float
     rim: float
     punched: float
+    chain: float
+    glints: float
     haemoglobin: float
     red: Float
     blue: Float
@@ -48,7 +51,7 @@ class Smear:
 
 def smear(slide: Rng) -> Smear:
     """Draw a slide, from faint to strong stain, low to high magnification."""
-    lamp = slide.uniform(0.68, 0.95) * white_balance(slide, 0.045)
+    lamp = slide.uniform(0.68, 0.95) * white_balance(slide, 0.035)
     return Smear(
         shape=field_shape(slide),
         camera=colour_camera(slide),
@@ -60,11 +63,13 @@ def smear(slide: Rng) -> Smear:
         variety=slide.uniform(0.05, 0.35),
         merge=slide.uniform(0.75, 1.8),
         keep_off=slide.uniform(0.35, 0.8),
-        stack=slide.uniform(0.0, 0.3),
+        stack=max(0.0, slide.uniform(-0.15, 0.25)),
         rim=slide.uniform(0.2, 0.9),
         punched=slide.uniform(0, 0.7),
-        haemoglobin=slide.uniform(0.12, 0.36),
-        red=stain_vector(slide, "haemoglobin", 0.1),
+        chain=slide.uniform(2, 7) if chance(slide, 0.5) else 1.0,
+        glints=log_uniform(slide, 2, 30),
+        haemoglobin=slide.uniform(0.13, 0.34),
+        red=stain_vector(slide, "haemoglobin", 0.055),
         blue=stain_vector(slide, "azure"),
         pink=stain_vector(slide, "cytoplasm", 0.08),
         granule=stain_vector(slide, "granules", 0.08),
@@ -78,7 +83,8 @@ def smear(slide: Rng) -> Smear:
 def thickness(d: Float, pallor: float) -> Float:
     """Profile of a red cell over relative distance, 0-1: the biconcave disc of Evans and Fung 1972.
 
-    ``pallor`` 0 fills the centre (a spherocyte-like cell), 1 is the full dimple, more a thinned (hypochromic) centre (doi 10.1016/0026-2862(72)90069-6).
+    ``pallor`` 0 fills the centre (a spherocyte-like cell), 1 is the full dimple, more a thinned (hypochromic)
+    centre (doi 10.1016/0026-2862(72)90069-6).
     """
     inside = np.clip(1 - d**2, 0, 1)
     dimple = 0.207 + 2.003 * d**2 - 1.123 * d**4
@@ -94,13 +100,30 @@ def _hole(rng: Rng, spot: Patch) -> Float:
     return np.asarray(1 - rng.uniform(0.4, 0.9) / (1 + np.exp((spot.d - edge) * 22)), dtype=np.float32)
 
 
+def _chains(rng: Rng, how: Smear, starts: list[tuple[float, float]], wanted: int) -> list[tuple[float, float]]:
+    """Rouleaux: cells stuck to each other in bent rows that grow from ``starts``, up to ``wanted`` cells."""
+    places = list(starts)
+    for y, x in starts:
+        heading = rng.uniform(0, 2 * np.pi)
+        for _ in range(int(rng.poisson(how.chain - 1))):
+            heading += rng.normal(0, 0.5)
+            step = how.radius * rng.uniform(0.65, 1.3)
+            y, x = y + step * np.sin(heading), x + step * np.cos(heading)  # noqa: PLW2901
+            if all((y - v) ** 2 + (x - u) ** 2 > (0.6 * how.radius) ** 2 for v, u in places):
+                places.append((float(y), float(x)))
+    return places[: round(1.3 * wanted)]
+
+
 def _paint_reds(rng: Rng, how: Smear, taken: list[tuple[float, float, float]]) -> tuple[Float, Labels]:
     """Optical density of haemoglobin (h, w) and the label image of red cells that keep off white cells."""
     density, mask = np.zeros(how.shape, np.float32), np.zeros(how.shape, np.int32)
     wanted = max(2, round(how.covered * rng.uniform(0.8, 1.25) * density.size / (np.pi * how.radius**2)))
+    starts = max(2, round(wanted / how.chain))
     places = scatter(
-        rng, how.shape, wanted, how.merge * how.radius, margin=how.radius, clusters=int(rng.integers(0, 7)), tight=0.25
+        rng, how.shape, starts, how.merge * how.radius, margin=how.radius, clusters=int(rng.integers(0, 7)), tight=0.25
     )
+    if how.chain > 1:
+        places = _chains(rng, how, places, wanted)
     number = 0
     for y, x in places:
         if any(np.hypot(y - ty, x - tx) < reach + how.keep_off * how.radius for ty, tx, reach in taken):
@@ -152,7 +175,7 @@ def _paint_platelets(rng: Rng, how: Smear, layers: dict[str, Float], n: int, fre
 def _debris(rng: Rng, how: Smear, layers: dict[str, Float]) -> Float:
     """Stain precipitate into ``layers``, and a multiplicative field (h, w) of glints and dust."""
     glints = np.ones(how.shape, np.float32)
-    for _ in range(int(rng.poisson(6))):
+    for _ in range(int(rng.poisson(how.glints))):
         place = (rng.uniform(0, how.shape[0]), rng.uniform(0, how.shape[1]))
         spot = patch(how.shape, place, outline(rng, rng.uniform(1.2, 4), 1.4, 0.1), 2)
         if spot is None:
@@ -211,45 +234,42 @@ def draw_smear(slide: Rng, rng: Rng) -> Picture:
     return _describe(rng, how, pixels, types, {"white_cells": white, "red_cells": red, "platelets": plates}, taken)
 
 
-def _describe(
-    rng: Rng,
-    how: Smear,
-    pixels: np.typing.NDArray[np.uint8],
-    types: list[str],
-    masks: dict[str, Labels],
-    taken: list[tuple[float, float, float]],
-) -> Picture:
-    reds, plates = distinct(masks["red_cells"]), distinct(masks["platelets"])
-    crowd = density_word(float(np.mean(masks["red_cells"] > 0)))
-    whites = count(len(types), "white blood cell")
-    rest = f"{count(reds, 'red blood cell')} and {count(plates, 'platelet')}"
+def _pallor_word(pallor: float) -> str:
+    if pallor > 0.6:
+        return "with marked central pallor"
+    return "with slight central pallor" if pallor > 0.3 else "mostly without central pallor"
+
+
+def _caption(rng: Rng, how: Smear, cells: list[str], rest: str, looks: str) -> str:
+    """``cells`` are phrases on the white cells, ``rest`` counts the others, ``looks`` describes the red cells."""
+    whites, are = count(len(cells), "white blood cell"), verb(len(cells), "is", "are")
     first = pick(
         rng,
         (
             f"light micrograph of a {how.stain}-stained peripheral blood smear showing {whites}, {rest}",
             f"peripheral blood smear, {how.stain} stain, bright field: {whites}, {rest}",
-            f"bright-field view of a blood smear stained with {how.stain}; there {verb(len(types), 'is', 'are')} {whites} with {rest}",
+            f"bright-field view of a {how.stain}-stained blood smear; there {are} {whites} with {rest}",
         ),
     )
-    pale = (
-        "with marked central pallor"
-        if how.pallor > 0.6
-        else "with slight central pallor"
-        if how.pallor > 0.3
-        else "mostly without central pallor"
-    )
-    second = f"the red cells are {crowd}, {pale}"
-    third = ""
-    if types:
-        named = [f"{TYPES[kind]} {place_word(spot[:2], how.shape)}" for kind, spot in zip(types, taken, strict=True)]
-        third = (
-            f"the white {verb(len(types), 'cell is', 'cells are')} "
-            + ", ".join(named[:-1])
-            + (" and " if named[1:] else "")
-            + named[-1]
-        )
-    caption = " ".join(sentence(part) for part in (first, second, third) if part)
-    labels: dict[str, str | int | float | bool] = {
+    third = f"the white {verb(len(cells), 'cell is', 'cells are')} {listing(cells)}" if cells else ""
+    return paragraph(first, looks, third)
+
+
+def _describe(
+    rng: Rng,
+    how: Smear,
+    pixels: NDArray[np.uint8],
+    types: list[str],
+    masks: dict[str, Labels],
+    taken: list[tuple[float, float, float]],
+) -> Picture:
+    reds, plates = distinct(masks["red_cells"]), distinct(masks["platelets"])
+    crowd, pale = density_word(float(np.mean(masks["red_cells"] > 0))), _pallor_word(how.pallor)
+    cells = [f"{TYPES[kind]} {place_word(spot[:2], how.shape)}" for kind, spot in zip(types, taken, strict=True)]
+    rest = f"{count(reds, 'red blood cell')} and {count(plates, 'platelet')}"
+    rows = ", many of them stuck together in rows" if how.chain > 1 else ""
+    caption = _caption(rng, how, cells, rest, f"the red cells are {crowd}, {pale}{rows}")
+    labels: dict[str, Scalar] = {
         "kind": "blood_smear",
         "stain": how.stain,
         "specimen": "peripheral blood",
@@ -257,8 +277,9 @@ def _describe(
         "red_cells": reds,
         "platelets": plates,
         "density": crowd,
-        "size": "large" if how.radius > 38 else "medium-sized" if how.radius > 22 else "small",
+        "size": size_word(2 * how.radius, how.shape),
         "morphology": ", ".join(sorted(set(types))) or "red cells only",
         "pallor": pale,
+        "rouleaux": how.chain > 1,
     }
     return Picture(pixels, caption, MODALITY, labels, masks, how.camera.jpeg_quality)

@@ -9,9 +9,9 @@ import numpy as np
 from ragvlm.simulate.fluorescence import MODALITY, Setup, add_specks, develop, setup
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, fractal_noise, resize, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, chance, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, chance, log_uniform
 from ragvlm.simulate.shapes import Tiling, outline, patch, scatter, tiling, within
-from ragvlm.simulate.words import count, density_word, pick, sentence, size_word
+from ragvlm.simulate.words import count, density_word, paragraph, pick, size_word
 
 Place = tuple[float, float]
 
@@ -73,7 +73,7 @@ def fibre_texture(rng: Rng, shape: tuple[int, int], width: float) -> Float:
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
     turn = rng.uniform(0, np.pi)
     total = np.zeros(shape, np.float32)
-    for step in range(-18, 19, 2):
+    for step in range(-18, 19, 3):
         dy = np.sin(turn + bend / 40) * step
         dx = np.cos(turn + bend / 40) * step
         total += fine[
@@ -113,19 +113,14 @@ def _rounded(rng: Rng, how: Setup, cells: Bodies, places: list[Place], light: Fl
     return bright
 
 
-def draw_bodies(slide: Rng, rng: Rng) -> Picture:
-    """Cell bodies with an actin or another cytoplasmic stain."""
-    how, cells = setup(slide, str(slide.choice(["green", "red"])), 0.08), bodies(slide)
-    stain = pick(slide, ("phalloidin (actin)", "tubulin antibody", "CellMask (cytoplasm)", "actin antibody"))
-    light, mask, bright = paint_bodies(rng, how, cells)
-    if chance(rng, 0.5):
-        # a clump out of focus above the layer
-        clump = resize(np.asarray(rng.random((6, 8)) > 0.9, np.float32), how.shape)
-        light = light * (1 + np.clip(clump, 0, 1) * rng.uniform(0, 1.5))
-    add_specks(rng, light, int(rng.poisson(3)), 3)
-    n, covered = distinct(mask), float(np.mean(mask > 0))
-    crowd, size = density_word(covered), size_word(2 * cells.radius, how.shape)
-    shape = "spread and irregular" if cells.warp > 0.1 * cells.radius else "rounded"
+def _layer_word(cells: Bodies, covered: float) -> str:
+    if covered > 0.8:
+        return "a nearly closed sheet"
+    return "single cells and groups" if cells.clusters else "a loose layer"
+
+
+def _caption(rng: Rng, n: int, bright: int, words: dict[str, str], remark: str) -> str:
+    size, stain, shape = words["size"], words["stain"], words["shape"]
     first = pick(
         rng,
         (
@@ -133,28 +128,45 @@ def draw_bodies(slide: Rng, rng: Rng) -> Picture:
             f"{count(n, f'{size} cell body', f'{size} cell bodies')} labelled with {stain}, fluorescence microscopy",
         ),
     )
-    layer = (
-        "a nearly closed sheet" if covered > 0.8 else "single cells and groups" if cells.clusters else "a loose layer"
-    )
     second = pick(
         rng,
         (
-            f"the cell bodies are {shape} and {crowd}, forming {layer}",
-            f"{shape} cell bodies, {crowd}, form {layer}",
+            f"the cell bodies are {shape} and {words['crowd']}, forming {words['layer']}",
+            f"{shape} cell bodies, {words['crowd']}, form {words['layer']}",
         ),
     )
     third = f"{count(bright, 'bright rounded cell stands', 'bright rounded cells stand')} out" if bright else ""
-    labels = {
+    return paragraph(first, second, third, remark)
+
+
+def draw_bodies(slide: Rng, rng: Rng) -> Picture:
+    """Cell bodies with an actin or another cytoplasmic stain."""
+    how, cells = setup(slide, str(slide.choice(["green", "red"])), 0.08), bodies(slide)
+    stain = pick(slide, ("phalloidin (actin)", "tubulin antibody", "CellMask (cytoplasm)", "actin antibody"))
+    light, mask, bright = paint_bodies(rng, how, cells)
+    if chance(rng, 0.5):
+        # clumps out of focus above the layer
+        clump = resize(np.asarray(rng.random((6, 8)) > 0.9, np.float32), how.shape)
+        light = np.asarray(light * (1 + np.clip(clump, 0, 1) * rng.uniform(0, 1.5)), np.float32)
+    add_specks(rng, light, int(rng.poisson(3)), 3)
+    n, covered = distinct(mask), float(np.mean(mask > 0))
+    words = {
+        "stain": stain,
+        "crowd": density_word(covered),
+        "size": size_word(2 * cells.radius, how.shape),
+        "shape": "spread and irregular" if cells.warp > 0.1 * cells.radius else "rounded",
+        "layer": _layer_word(cells, covered),
+    }
+    labels: dict[str, Scalar] = {
         "kind": "cell_bodies",
         "stain": stain,
         "specimen": "cultured cells",
         "cells": n,
         "rounded": bright,
-        "density": crowd,
-        "size": size,
-        "morphology": shape,
-        "layout": layer,
+        "density": words["crowd"],
+        "size": words["size"],
+        "morphology": words["shape"],
+        "layout": words["layer"],
     }
-    caption = " ".join(sentence(part) for part in (first, second, third, how.remark()) if part)
-    pixels = develop(rng, np.asarray(light, np.float32), how)
-    return Picture(pixels, caption, MODALITY, labels, {"cells": mask}, how.camera.jpeg_quality)
+    caption = _caption(rng, n, bright, words, how.remark())
+    return Picture(develop(rng, light, how), caption, MODALITY, labels, {"cells": mask}, how.camera.jpeg_quality)

@@ -9,7 +9,7 @@ import numpy as np
 from ragvlm.simulate.camera import bayer, colour_camera, white_balance
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, fractal_noise, illumination, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, Shape, chance, field_shape, log_uniform
 from ragvlm.simulate.shapes import outline, patch, scatter
 from ragvlm.simulate.words import count, pick, sentence
 
@@ -117,7 +117,7 @@ def draw_colonies(slide: Rng, rng: Rng) -> Picture:
         f"{count(n, 'is pale', 'are pale')} and {count(m, 'is pink', 'are pink')}" if m else "all colonies are pale"
     )
     third = f"the colonies are {size}, round and {crowd}"
-    labels = {
+    labels: dict[str, Scalar] = {
         "kind": "agar_colonies",
         "stain": "none",
         "specimen": "colonies on agar",

@@ -9,7 +9,7 @@ import numpy as np
 from ragvlm.simulate.fluorescence import MODALITY, Setup, add_specks, develop, setup
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import fractal_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, chance, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, chance, log_uniform
 from ragvlm.simulate.shapes import outline, patch, scatter, within
 from ragvlm.simulate.words import count, pick, sentence, size_word
 
@@ -29,9 +29,9 @@ class Gel:
 def gel(slide: Rng) -> Gel:
     """Draw a gel: undamaged, partly damaged or fully damaged."""
     return Gel(
-        radius=log_uniform(slide, 8, 30),
+        radius=log_uniform(slide, 11, 32),
         tail=slide.uniform(2.5, 7),
-        damaged=float(slide.choice([0.0, 0.0, 0.5, 0.85, 1.0, 1.0])),
+        damaged=float(slide.choice([0.0, 0.5, 0.85, 1.0, 1.0, 1.0])),
         direction=float(slide.choice([0.0, 0.0, np.pi, np.pi / 2])) + slide.normal(0, 0.05),
         strength=slide.uniform(0.12, 0.5),
         cells=log_uniform(slide, 3, 18),
@@ -96,7 +96,7 @@ def draw_comet(slide: Rng, rng: Rng) -> Picture:
         )
     else:
         second = "they are round and without tails, so there is no sign of DNA damage"
-    labels = {
+    labels: dict[str, Scalar] = {
         "kind": "comet_assay",
         "stain": stain,
         "specimen": "single cells in agarose",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ragvlm.simulate.cells import body_shapes, bodies, paint_bodies
+from ragvlm.simulate.cells import bodies, paint_bodies
 from ragvlm.simulate.fluorescence import MODALITY, Setup, develop, setup, vivid
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import fractal_noise, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, chance, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, chance, log_uniform
 from ragvlm.simulate.shapes import outline, patch, scatter, tiling, within
 from ragvlm.simulate.words import count, density_word, pick, sentence, size_word
 
@@ -61,15 +61,16 @@ def draw_composite(slide: Rng, rng: Rng) -> Picture:
     pixels = _merge([(np.asarray(body_plane * strength, np.uint8), colour), (nuclear_plane, "blue")])
     n, seen = distinct(nuclei), distinct(mask)
     crowd, size = density_word(float(np.mean(mask > 0))), size_word(2 * cells.radius, how.shape)
+    blues, many = count(n, "blue nucleus", "blue nuclei"), count(n, "nucleus", "nuclei")
     first = pick(
         rng,
         (
-            f"two-colour fluorescence composite of cultured cells: {count(n, 'blue nucleus', 'blue nuclei')} (DAPI) within {colour} cell bodies ({stain})",
-            f"merged fluorescence micrograph with {count(n, 'nucleus', 'nuclei')} in blue (DAPI) and {stain} in {colour}",
+            f"two-colour fluorescence composite of cells: {blues} (DAPI) within {colour} cell bodies ({stain})",
+            f"merged fluorescence micrograph with {many} in blue (DAPI) and {stain} in {colour}",
         ),
     )
     second = f"the {count(seen, f'{size} cell is', f'{size} cells are')} {crowd}"
-    labels = {
+    labels: dict[str, Scalar] = {
         "kind": "composite_cells",
         "stain": f"DAPI, {stain}",
         "specimen": "cultured cells",
@@ -134,12 +135,13 @@ def _epithelium_picture(
     first = pick(
         rng,
         (
-            f"two-colour fluorescence composite of an epithelium: {border} cell borders outline {n} {size} polygonal cells",
+            f"two-colour composite of a fluorescent epithelium: {border} borders outline {n} {size} polygonal cells",
             f"merged fluorescence micrograph of a polygonal epithelium of {n} {size} cells with {border} membranes",
         ),
     )
-    second = f"{count(m, 'cell carries', 'cells carry')} the {marker} clonal marker ({100 * m / max(n, 1):.0f} % of the cells)"
-    labels = {
+    marked_cells = count(m, "cell carries", "cells carry")
+    second = f"{marked_cells} the {marker} clonal marker ({100 * m / max(n, 1):.0f} % of the cells)"
+    labels: dict[str, Scalar] = {
         "kind": "epithelium_clones",
         "stain": f"membrane marker ({border}), clonal marker ({marker})",
         "specimen": "epithelium",

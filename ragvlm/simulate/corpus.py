@@ -52,9 +52,9 @@ def simulate_corpus(
 ) -> Simulation:
     """Draw ``n`` simulated micrographs with captions into the folder ``out``.
 
-    Writes ``images/``, ``README.md``, ``simulation.json`` and last ``metadata.jsonl``, one object a line: file_name, id,
-    caption, subject_id, modality, labels, source, licence. Picture ``i`` depends on ``seed``, ``kinds`` and ``i`` alone.
-    Called again on a folder that was left half-finished, or with a larger ``n``, it goes on where it stopped.
+    Writes ``images/``, ``README.md``, ``simulation.json`` and last ``metadata.jsonl``, one object a line: file_name,
+    id, caption, subject_id, modality, labels, source, licence. Picture ``i`` depends on ``seed``, ``kinds`` and ``i``
+    alone. Called again on a folder that was left half-finished, or with a larger ``n``, it goes on where it stopped.
 
     Args:
         out: folder, made where it is missing.
@@ -72,11 +72,9 @@ def simulate_corpus(
     chosen = _check(n, seed, kinds)
     require("scipy", "simulate")
     folder = Path(out)
-    recipe = {"generator": SOURCE, "version": __version__, "seed": seed, "kinds": list(chosen), "n": n}
-    _claim(folder, recipe)
+    recipe = _claim(folder, n, seed, chosen)
     plans = [plan(seed, chosen, index) for index in range(n)]
-    known = _known_rows(folder)
-    rows = {p.id: known[p.id] for p in plans if p.id in known and (folder / known[p.id]["file_name"]).is_file()}
+    rows = _known_rows(folder)
     missing = [p for p in plans if p.id not in rows]
     for row in _draw_all(folder, missing, workers):
         rows[row["id"]] = row
@@ -99,8 +97,9 @@ def _check(n: int, seed: int, kinds: Sequence[str] | None) -> tuple[str, ...]:
     return chosen
 
 
-def _claim(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Make the folder ours, or find that it already is; anything else in it is an error."""
+def _claim(folder: Path, n: int, seed: int, kinds: tuple[str, ...]) -> Row:
+    """Make the folder ours, or find that it already is; anything else in it is an error. Gives the recipe."""
+    recipe: Row = {"generator": SOURCE, "version": __version__, "seed": seed, "kinds": list(kinds), "n": n}
     file = folder / _RECIPE
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder for the simulated corpus")
@@ -108,7 +107,7 @@ def _claim(folder: Path, recipe: Mapping[str, Any]) -> None:
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds other files: give a new or empty folder for the simulated corpus")
         _write_text(file, json.dumps(recipe, indent=2) + "\n")
-        return
+        return recipe
     try:
         old = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -121,8 +120,9 @@ def _claim(folder: Path, recipe: Mapping[str, Any]) -> None:
             )
     if isinstance(old.get("n"), int) and old["n"] > recipe["n"]:
         raise InputError(f"{folder} holds n={old['n']} pictures, more than {recipe['n']}: give another folder")
-    if old.get("n") != recipe["n"]:
+    if old.get("n") != n:
         _write_text(file, json.dumps(recipe, indent=2) + "\n")
+    return recipe
 
 
 def _known_rows(folder: Path) -> dict[str, Row]:
@@ -131,7 +131,11 @@ def _known_rows(folder: Path) -> dict[str, Row]:
     if (folder / "metadata.jsonl").is_file():
         lines += (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     lines += [file.read_text(encoding="utf-8") for file in sorted((folder / _ROWS).glob("*.json"))]
-    return {row["id"]: row for row in map(json.loads, lines)}
+    try:
+        rows = {str(row["id"]): row for row in map(json.loads, lines)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}/metadata.jsonl is damaged: remove it to draw its pictures anew") from error
+    return {key: row for key, row in rows.items() if (folder / row["file_name"]).is_file()}
 
 
 def _draw_all(folder: Path, plans: list[Plan], workers: int) -> Iterator[Row]:
@@ -192,6 +196,8 @@ def _finish(folder: Path, recipe: Mapping[str, Any], rows: list[Row]) -> None:
     _write_text(folder / "README.md", corpus_card(recipe, [row["labels"]["kind"] for row in rows]))
     _write_text(folder / "metadata.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     shutil.rmtree(folder / _ROWS, ignore_errors=True)
+    for left in (folder / "images").glob(".*.tmp"):  # of a run that was killed while it wrote
+        left.unlink(missing_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from ragvlm.simulate.fluorescence import MODALITY, develop, setup
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, fractal_noise, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, Shape, chance, log_uniform
 from ragvlm.simulate.shapes import Patch, outline, patch, scatter, within
-from ragvlm.simulate.words import count, pick, sentence, size_word
+from ragvlm.simulate.words import count, paragraph, pick, size_word
 
 
 def _paint_foci(rng: Rng, light: Float, spot: Patch, n: int, sigma: float, level: float) -> None:
@@ -23,6 +23,10 @@ def _paint_foci(rng: Rng, light: Float, spot: Patch, n: int, sigma: float, level
         )
 
 
+def _nuclear_haze(spot: Patch, grain: Float) -> Float:
+    return np.asarray(np.clip(np.clip(1 - spot.d**2, 0, 1) ** 0.4 * (1 + 0.25 * grain), 0, None), np.float32)
+
+
 def draw_foci(slide: Rng, rng: Rng) -> Picture:
     """Large nuclei with bright foci of a marker of double-strand breaks over a dim nuclear haze."""
     how = setup(slide, "green", 0.25)
@@ -33,17 +37,15 @@ def draw_foci(slide: Rng, rng: Rng) -> Picture:
     light, mask = np.zeros(how.shape, np.float32), np.zeros(how.shape, np.int32)
     texture = fractal_noise(rng, how.shape, radius / 3)
     wanted = int(np.clip(rng.uniform(0.08, 0.3) * light.size / (np.pi * radius**2), 3, 40))
+    places = scatter(rng, how.shape, wanted, 2.15 * radius, margin=radius / 2, clusters=int(rng.integers(0, 3)))
     total = 0
-    for number, place in enumerate(
-        scatter(rng, how.shape, wanted, 2.15 * radius, margin=radius / 2, clusters=int(rng.integers(0, 3))), 1
-    ):
+    for number, place in enumerate(places, 1):
         contour = outline(rng, radius * rng.uniform(0.85, 1.15), aspect * rng.uniform(0.9, 1.2), 0.05)
         spot = patch(how.shape, place, contour)
         if spot is None:
             continue
         level = haze * rng.uniform(0.6, 1.4)
-        body = np.clip(1 - spot.d**2, 0, 1) ** 0.4 * (1 + 0.25 * texture[spot.window])
-        light[spot.window] += np.asarray(level * np.clip(body, 0, None), np.float32)
+        light[spot.window] += np.asarray(level * _nuclear_haze(spot, texture[spot.window]), np.float32)
         foci = int(rng.poisson(per_nucleus * rng.uniform(0.3, 1.6)))
         _paint_foci(rng, light, spot, foci, sigma, 1.0)
         if within(how.shape, place):
@@ -51,9 +53,9 @@ def draw_foci(slide: Rng, rng: Rng) -> Picture:
             total += foci
     light += 0.02 * blur(light, radius)
     n = distinct(mask)
-    mean = total / max(n, 1)
-    caption = _foci_caption(rng, n, total, stain, size_word(2 * radius, how.shape), how.remark())
-    labels = {
+    mean, size = total / max(n, 1), size_word(2 * radius, how.shape)
+    caption = _foci_caption(rng, n, total, stain, size, how.remark())
+    labels: dict[str, Scalar] = {
         "kind": "nuclear_foci",
         "stain": stain,
         "specimen": "cultured cells",
@@ -61,7 +63,7 @@ def draw_foci(slide: Rng, rng: Rng) -> Picture:
         "foci": total,
         "foci_per_nucleus": round(mean, 1),
         "burden": _burden(mean),
-        "size": size_word(2 * radius, how.shape),
+        "size": size,
         "morphology": "punctate nuclear foci",
     }
     return Picture(develop(rng, light, how), caption, MODALITY, labels, {"nuclei": mask}, how.camera.jpeg_quality)
@@ -84,11 +86,11 @@ def _foci_caption(rng: Rng, n: int, total: int, stain: str, size: str, remark: s
     second = pick(
         rng,
         (
-            f"there are {count(total, 'focus', 'foci')} in all, about {mean:.1f} per nucleus, that is {_burden(mean)} foci",
+            f"{_burden(mean)} foci: {total} in all, about {mean:.1f} per nucleus",
             f"each nucleus holds {_burden(mean)} foci, {mean:.1f} on average ({total} in all)",
         ),
     )
-    return " ".join(sentence(part) for part in (first, second, remark) if part)
+    return paragraph(first, second, remark)
 
 
 def _impulses(rng: Rng, shape: Shape, places: list[tuple[float, float]], spread: float) -> tuple[Float, Labels]:
@@ -122,22 +124,8 @@ def draw_molecules(slide: Rng, rng: Rng) -> Picture:
             light[ring.window] += np.asarray(0.3 * haze * np.clip(1 - ring.d, 0, 1), np.float32)
     n = distinct(mask)
     crowd = "sparse" if n / light.size < 0.001 else "moderately dense" if n / light.size < 0.004 else "dense"
-    first = pick(
-        rng,
-        (
-            f"single-molecule fluorescence image with {n} small bright spots, {stain} channel",
-            f"{n} single molecules labelled with {stain} appear as diffraction-limited bright spots in fluorescence microscopy",
-        ),
-    )
-    second = pick(
-        rng,
-        (
-            f"the spots are {crowd} and scattered over a dark field without cells",
-            f"their density is {crowd}; no cells are present",
-        ),
-    )
-    caption = " ".join(sentence(part) for part in (first, second, how.remark()) if part)
-    labels = {
+    caption = _molecules_caption(rng, n, crowd, stain, how.remark())
+    labels: dict[str, Scalar] = {
         "kind": "single_molecules",
         "stain": stain,
         "specimen": "molecules on a cover slip",
@@ -148,3 +136,21 @@ def draw_molecules(slide: Rng, rng: Rng) -> Picture:
     }
     pixels = develop(rng, light, how, float(np.percentile(light, 99.8)))
     return Picture(pixels, caption, MODALITY, labels, {"spots": mask}, how.camera.jpeg_quality)
+
+
+def _molecules_caption(rng: Rng, n: int, crowd: str, stain: str, remark: str) -> str:
+    first = pick(
+        rng,
+        (
+            f"single-molecule fluorescence image with {n} small bright spots, {stain} channel",
+            f"{n} single molecules labelled with {stain} appear as diffraction-limited bright spots (fluorescence)",
+        ),
+    )
+    second = pick(
+        rng,
+        (
+            f"the spots are {crowd} and scattered over a dark field without cells",
+            f"their density is {crowd}; no cells are present",
+        ),
+    )
+    return paragraph(first, second, remark)

@@ -57,7 +57,7 @@ def bench(slide: Rng) -> Bench:
         sharp=slide.uniform(0, 1.0),
         fall=slide.uniform(0, 0.15),
         strength=slide.uniform(0.6, 1.5),
-        counter=slide.uniform(0.6, 1.4),
+        counter=slide.uniform(0.75, 1.4),
     )
 
 
@@ -131,12 +131,10 @@ def _architecture(rng: Rng, labels: dict[str, str | int]) -> str:
 
 def _numbers(rng: Rng, labels: dict[str, str | int]) -> str:
     inside, outside = int(labels["epithelial_nuclei"]), int(labels["stromal_nuclei"])
+    lining = count(inside, "epithelial nucleus", "epithelial nuclei")
+    other = count(outside, "stromal nucleus", "stromal nuclei")
     return pick(
-        rng,
-        (
-            f"{count(inside, 'epithelial nucleus', 'epithelial nuclei')} and {count(outside, 'stromal nucleus', 'stromal nuclei')} lie in the field",
-            f"the field holds {count(inside, 'epithelial nucleus', 'epithelial nuclei')} and {outside} in the stroma",
-        ),
+        rng, (f"{lining} and {other} lie in the field", f"the field holds {lining} and {outside} in the stroma")
     )
 
 
@@ -166,7 +164,7 @@ def draw_he(slide: Rng, rng: Rng) -> Picture:
     first = pick(
         rng,
         (
-            f"bright-field micrograph of a tissue section stained with haematoxylin and eosin: {_architecture(rng, labels)}",
+            f"bright-field micrograph, haematoxylin and eosin: a tissue section with {_architecture(rng, labels)}",
             f"H&E-stained section showing {_architecture(rng, labels)}",
         ),
     )
@@ -197,7 +195,7 @@ def _draw_ihc(slide: Rng, rng: Rng, kind: str) -> Picture:
         1 + 0.3 * smooth_noise(rng, how.shape, 90), 0.2, 2
     )
     rim = np.exp(-(((cut.depth - 0.97) / 0.03) ** 2)) * (cut.depth < 1.1)
-    free, ground = 1 - 0.75 * np.clip(chromatin, 0, 1), slide.uniform(0.15, 0.5)
+    free, ground = 1 - 0.75 * np.clip(chromatin, 0, 1), slide.uniform(0.2, 0.65)
     brownness = {
         "membranous": epithelium * (0.7 * cut.membrane + ground * free) + 0.5 * rim,
         "cytoplasmic": epithelium * free * 0.65,
@@ -218,7 +216,7 @@ def _draw_ihc(slide: Rng, rng: Rng, kind: str) -> Picture:
         rng,
         (
             f"{name} with DAB and a blue haematoxylin counterstain, bright field: {_architecture(rng, labels)}",
-            f"bright-field micrograph of a tissue section, {name} (DAB, haematoxylin counterstain), with {_architecture(rng, labels)}",
+            f"bright-field micrograph of tissue, {name} (DAB, haematoxylin), with {_architecture(rng, labels)}",
         ),
     )
     caption = " ".join(sentence(t) for t in (first, _PATTERNS[pattern], _numbers(rng, labels)))

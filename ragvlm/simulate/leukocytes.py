@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,7 +50,7 @@ def _nucleus(rng: Rng, shape: Shape, centre: tuple[float, float], radius: float,
         spot_d = contour.distance(cell.y - np.float32(y), cell.x - np.float32(x))
         body = np.maximum(body, np.clip((1 - spot_d) * size / 1.5 + 0.5, 0, 1))
     # thin strands of chromatin join neighbouring lobes
-    for (ya, xa, sa, _), (yb, xb, _, _) in zip(lobes[:-1], lobes[1:], strict=True):
+    for (ya, xa, sa, _), (yb, xb, _, _) in pairwise(lobes):
         for t in np.linspace(0, 1, 6):
             away = np.hypot(cell.y - (ya + t * (yb - ya)), cell.x - (xa + t * (xb - xa)))
             body = np.maximum(body, np.clip((0.38 * sa - away) / 1.5 + 0.5, 0, 1))
@@ -73,7 +75,7 @@ def paint_leukocyte(
     grain = texture[cell.window]
     chromatin = np.clip(1 + rng.uniform(0.12, 0.35) * grain, 0.25, 1.8)
     edge = 0.35 * nucleus * (1 - nucleus)
-    layers["blue"][cell.window] += np.asarray(rng.uniform(0.32, 0.85) * nucleus * chromatin + edge, np.float32)
+    layers["blue"][cell.window] += np.asarray(rng.uniform(0.3, 0.8) * nucleus * chromatin + edge, np.float32)
     layers["pink"][cell.window] += np.asarray(rng.uniform(0.15, 0.4) * nucleus, np.float32)
     plasma = cell.coverage(2.5) * (1 - 0.8 * nucleus) * np.clip(1 + 0.1 * grain, 0.4, 1.6)
     depth = {"neutrophil": 0.16, "lymphocyte": 0.14, "monocyte": 0.22, "eosinophil": 0.2}[kind] * rng.uniform(0.6, 1.5)

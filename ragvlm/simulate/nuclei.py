@@ -8,7 +8,7 @@ import numpy as np
 
 from ragvlm.simulate.fluorescence import MODALITY, Setup, add_specks, develop, setup
 from ragvlm.simulate.optics import blur, fractal_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, chance, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, chance, log_uniform
 from ragvlm.simulate.shapes import Outline, Patch, outline, patch, scatter, within
 from ragvlm.simulate.words import count, density_word, pick, sentence, size_word, verb
 
@@ -43,7 +43,7 @@ def culture(slide: Rng) -> Nuclei:
         chromatin=slide.uniform(0.05, 0.35),
         grain=slide.uniform(0.2, 0.6) * radius,
         nucleoli=int(slide.integers(0, 5)) if radius > 12 else 0,
-        covered=log_uniform(slide, 0.02, 0.5),
+        covered=log_uniform(slide, 0.05, 0.55),
         clusters=int(slide.choice([0, 0, 2, 4, 8])),
         gap=slide.uniform(1.5, 2.3),
         mitotic=slide.uniform(0.02, 0.12) if chance(slide, 0.5) else 0.0,
@@ -145,7 +145,7 @@ def draw_dna(slide: Rng, rng: Rng) -> Picture:
         "density": density_word(covered),
         "layout": "gathered in clusters" if cells.clusters else "evenly spread",
     }
-    labels = {
+    labels: dict[str, Scalar] = {
         "kind": "dna_nuclei",
         "stain": stain,
         "specimen": "cultured cells",
@@ -167,7 +167,7 @@ def draw_dna(slide: Rng, rng: Rng) -> Picture:
 def draw_mitotic(slide: Rng, rng: Rng) -> Picture:
     """A marker of mitosis: a few bright dividing nuclei, all others as good as dark."""
     how, cells = setup(slide, "green"), culture(slide)
-    radius = log_uniform(slide, 6, 20)
+    radius = log_uniform(slide, 6, 16)
     cells = Nuclei(radius, 0.15, 1.3, 0.05, 0.3, 0.3, radius / 2, 0, 0.12, int(slide.choice([0, 3])), 2.1, 0.0)
     share, dim = slide.uniform(0.02, 0.12), log_uniform(slide, 0.004, 0.05)
     cells = Nuclei(**{**cells.__dict__, "mitotic": share, "covered": log_uniform(slide, 0.05, 0.3)})
@@ -175,16 +175,17 @@ def draw_mitotic(slide: Rng, rng: Rng) -> Picture:
     light += 0.02 * blur(light, 2 * cells.radius)
     n, stain = distinct(dividing), "phospho-histone H3"
     size = size_word(1.3 * cells.radius, how.shape)
+    nuclei = count(n, "bright mitotic nucleus", "bright mitotic nuclei")
     first = pick(
         rng,
         (
-            f"fluorescence micrograph of cultured cells labelled for {stain}: {count(n, 'bright mitotic nucleus', 'bright mitotic nuclei')}",
-            f"{count(n, 'mitotic nucleus', 'mitotic nuclei')} {verb(n, 'shines', 'shine')} brightly with the mitosis marker {stain} in fluorescence microscopy",
+            f"fluorescence micrograph of cultured cells labelled for {stain}: {nuclei}",
+            f"{nuclei} {verb(n, 'carries', 'carry')} the mitosis marker {stain}, fluorescence microscopy",
         ),
     )
     second = "all other nuclei are almost dark, so that the field looks nearly empty"
     caption = " ".join(sentence(part) for part in (first, second, how.remark()) if part)
-    labels = {
+    labels: dict[str, Scalar] = {
         "kind": "mitotic_marker",
         "stain": stain,
         "specimen": "cultured cells",

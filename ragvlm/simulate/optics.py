@@ -74,4 +74,4 @@ def illumination(rng: Rng, shape: Shape, fall: float) -> Float:
     reach = 0.5 * float(np.hypot(*shape))
     field = 1 - fall * ((y - cy) ** 2 + (x - cx) ** 2) / reach**2
     field += 0.3 * fall * rng.uniform(-1, 1) * (x / shape[1] - 0.5)
-    return np.clip(field, 0.02, None).astype(np.float32)
+    return np.asarray(np.clip(field, 0.02, None), dtype=np.float32)

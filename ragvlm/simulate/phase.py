@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragvlm.simulate.camera import Camera, colour_camera, white_balance
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, defocus, fractal_noise, illumination, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, Shape, chance, field_shape, log_uniform
 from ragvlm.simulate.shapes import outline, patch, scatter, within
-from ragvlm.simulate.words import count, density_word, pick, sentence, size_word
+from ragvlm.simulate.words import count, density_word, paragraph, pick, sentence, size_word
 
 MODALITY = "phase-contrast microscopy"
 
@@ -46,7 +48,7 @@ def dish(slide: Rng) -> Culture:
         lamp=np.asarray(slide.uniform(0.24, 0.58) * balance, np.float32),
         radius=log_uniform(slide, 5, 24),
         aspect=slide.uniform(1.1, 5.5),
-        covered=slide.uniform(0.15, 0.95),
+        covered=slide.uniform(0.3, 0.95),
         thick=slide.uniform(0.35, 1.6),
         halo=slide.uniform(2.0, 9),
         ghost=slide.uniform(0.7, 1.5),
@@ -58,7 +60,7 @@ def dish(slide: Rng) -> Culture:
     )
 
 
-def zernike(phase: Float) -> Float:
+def zernike(phase: NDArray[np.floating]) -> Float:
     """Relative intensity (h, w) of positive phase contrast, 1 for the empty field, at phase shifts in radians.
 
     Zernike's formula 3 - 2 sin(p) - 2 cos(p): thin cells dark, thick round ones bright.
@@ -108,7 +110,7 @@ def _paint(rng: Rng, how: Culture, free: Float, strays: float) -> tuple[Float, L
     return phase, mask
 
 
-def _develop(rng: Rng, how: Culture, phase: Float) -> np.typing.NDArray[np.uint8]:
+def _develop(rng: Rng, how: Culture, phase: Float) -> NDArray[np.uint8]:
     # the phase ring passes part of the low frequencies: they come back with the wrong sign, as the halo
     seen = phase - how.ghost * (0.8 * blur(phase, how.halo) + 0.2 * blur(phase, 3 * how.halo))
     seen = seen + 0.03 * fractal_noise(rng, how.shape, 5, 2)
@@ -144,7 +146,7 @@ def draw_phase(slide: Rng, rng: Rng) -> Picture:
     second = f"the cells are {words['shape']} and {words['crowd']}" + (
         ", close to confluence" if np.mean(mask > 0) > 0.7 else ""
     )
-    labels = {
+    labels: dict[str, Scalar] = {
         "kind": "phase_contrast",
         "stain": "none",
         "specimen": "adherent cell culture",
@@ -157,48 +159,51 @@ def draw_phase(slide: Rng, rng: Rng) -> Picture:
     return Picture(_develop(rng, how, phase), caption, MODALITY, labels, {"cells": mask}, how.camera.jpeg_quality)
 
 
-def draw_wound(slide: Rng, rng: Rng) -> Picture:
-    """A scratch-wound assay: a band without cells between two fronts."""
-    how = dish(slide)
-    how = Culture(**{**how.__dict__, "covered": slide.uniform(0.6, 1.0)})
-    upright = chance(slide, 0.75)
-    angle = (0.0 if upright else np.pi / 2) + slide.normal(0, 0.06)
-    across = how.shape[1] if upright else how.shape[0]
-    share = rng.uniform(0.15, 0.7)
-    strays = rng.uniform(0, 0.12) if chance(rng, 0.6) else 0.0
-    free = _free(rng, how, share * across, angle)
-    phase, mask = _paint(rng, how, free, strays)
-    n, words = distinct(mask), _words(how, mask)
-    width = round(100 * share)
-    closing = (
-        "a wide open wound"
-        if share > 0.45
-        else "a partly closed wound"
-        if share > 0.25
-        else "a narrow, nearly closed wound"
-    )
-    way = "vertical" if upright else "horizontal"
+def _wound_words(share: float) -> str:
+    if share > 0.45:
+        return "a wide open wound"
+    return "a partly closed wound" if share > 0.25 else "a narrow, nearly closed wound"
+
+
+def _wound_caption(rng: Rng, upright: bool, labels: Mapping[str, Scalar], crossed: bool) -> str:
+    way, side = ("vertical", "width") if upright else ("horizontal", "height")
     first = pick(
         rng,
         (
-            f"phase-contrast micrograph of a wound-healing assay: a {way} gap without a cell layer between two cell fronts",
+            f"phase-contrast micrograph of a wound-healing assay: a {way} gap between two cell fronts",
             f"scratch-wound assay in phase contrast, with a {way} gap between two sheets of cells",
         ),
     )
-    second = f"the gap spans about {width} % of the field, {closing}"
-    third = f"{count(n, words['shape'] + ' cell is', words['shape'] + ' cells are')} visible" + (
-        ", a few of them inside the gap" if np.any((free < -how.radius) & (mask > 0)) else ""
+    cell = f"{labels['morphology']} cell"
+    seen = f"{count(int(labels['cells']), cell + ' is', cell + 's are')} visible"
+    return paragraph(
+        first,
+        f"the gap spans about {labels['gap_percent']} % of the field's {side}, {labels['gap']}",
+        seen + (", some of them inside the gap" if crossed else ""),
     )
-    labels = {
+
+
+def draw_wound(slide: Rng, rng: Rng) -> Picture:
+    """A scratch-wound assay: a band without cells between two fronts."""
+    how = replace(dish(slide), covered=slide.uniform(0.6, 1.0))
+    upright = chance(slide, 0.75)
+    angle = (0.0 if upright else np.pi / 2) + slide.normal(0, 0.06)
+    across = how.shape[1] if upright else how.shape[0]
+    share = rng.uniform(0.2, 0.7)
+    strays = rng.uniform(0, 0.08) if chance(rng, 0.6) else 0.0
+    free = _free(rng, how, share * across, angle)
+    phase, mask = _paint(rng, how, free, strays)
+    words = _words(how, mask)
+    labels: dict[str, Scalar] = {
         "kind": "wound_healing",
         "stain": "none",
         "specimen": "adherent cell culture with a scratch",
-        "cells": n,
-        "gap_percent": width,
-        "gap": closing,
+        "cells": distinct(mask),
+        "gap_percent": round(100 * share),
+        "gap": _wound_words(share),
         "density": words["crowd"],
         "size": words["size"],
         "morphology": words["shape"],
     }
-    caption = " ".join(sentence(t) for t in (first, second, third))
+    caption = _wound_caption(rng, upright, labels, bool(np.any((free < -how.radius) & (mask > 0))))
     return Picture(_develop(rng, how, phase), caption, MODALITY, labels, {"cells": mask}, how.camera.jpeg_quality)

@@ -32,7 +32,7 @@ class Outline:
     @property
     def reach(self) -> float:
         """Largest distance of the contour from its centre, pixels."""
-        return self.radius * self.aspect**0.5 * (1 + sum(abs(w[1]) for w in self.waves))
+        return self.radius * float(self.aspect**0.5) * (1 + sum(abs(w[1]) for w in self.waves))
 
     def distance(self, y: Float, x: Float) -> Float:
         """Relative distance from the centre at offsets (y, x): 0 centre, 1 contour."""
@@ -57,7 +57,8 @@ def outline(rng: Rng, radius: float, aspect: float = 1.0, wobble: float = 0.05, 
 class Patch:
     """The part of a field that one object covers.
 
-    ``window`` indexes the field; ``d`` is the relative distance (0 centre, 1 contour); ``y`` and ``x`` are offsets in pixels.
+    ``window`` indexes the field; ``d`` is the relative distance (0 centre, 1 contour); ``y`` and ``x`` are offsets in
+    pixels.
     """
 
     window: tuple[slice, slice]
@@ -68,7 +69,7 @@ class Patch:
 
     def coverage(self, softness: float = 1.0) -> Float:
         """Antialiased inside (1) / outside (0), the edge ``softness`` pixels wide."""
-        return np.clip((1 - self.d) * self.scale / softness + 0.5, 0, 1).astype(np.float32)
+        return np.asarray(np.clip((1 - self.d) * self.scale / softness + 0.5, 0, 1), dtype=np.float32)
 
     @property
     def inside(self) -> NDArray[np.bool_]:

@@ -59,7 +59,7 @@ class Section:
 
 def histology(slide: Rng) -> Histology:
     """Draw a block: colon-like round glands to crowded irregular ones, low to high magnification."""
-    gland = log_uniform(slide, 45, 240)
+    gland = log_uniform(slide, 50, 270)
     return Histology(
         gland=gland,
         lumen=slide.uniform(0.0, 0.5),
@@ -90,7 +90,7 @@ def section(rng: Rng, shape: Shape, tissue: Histology) -> Section:
         if spot is None:
             continue
         closer = spot.d < depth[spot.window]
-        cells = max(6, round(2 * np.pi * radius / (1.7 * tissue.nucleus)))
+        cells = max(6, round(2 * np.pi * radius / (1.5 * tissue.nucleus)))
         sector = np.arctan2(spot.y, spot.x) * cells / (2 * np.pi) + 0.25 * bend[spot.window] + 0.3 * np.sin(5 * spot.d)
         width = np.hypot(spot.y, spot.x) * 2 * np.pi / cells
         away = np.abs(sector - np.round(sector)) * width
@@ -150,7 +150,7 @@ def _stroma(rng: Rng, shape: Shape, tissue: Histology, depth: Float) -> list[Nuc
     wanted = round(wanted * (2.5 if tissue.inflamed else 1))
     flow = smooth_noise(rng, shape, tissue.gland)
     turn = rng.uniform(0, np.pi)
-    found = []
+    found: list[Nucleus] = []
     for y, x in scatter(rng, shape, 2 * wanted, 1.7 * tissue.nucleus, margin=tissue.nucleus):
         inside = within(shape, (y, x))
         if len(found) == wanted or (inside and depth[int(y), int(x)] < 1.1):

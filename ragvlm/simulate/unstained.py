@@ -7,7 +7,7 @@ import numpy as np
 from ragvlm.simulate.camera import fluorescence_camera
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, fractal_noise, illumination, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, Shape, chance, field_shape, log_uniform
 from ragvlm.simulate.shapes import outline, patch, scatter, within
 from ragvlm.simulate.words import count, pick, place_word, sentence, size_word
 
@@ -57,8 +57,8 @@ def draw_unstained(slide: Rng, rng: Rng) -> Picture:
     wanted = 1 if chance(slide, 0.5) else int(rng.integers(1, most + 1))
     height, mask, centres = _bodies(rng, shape, radius, wanted, grain)
     if quantitative:
-        seen = height - halo * blur(height, 0.25 * radius) * (1 - np.clip(height, 0, 1))
-        light = level + gain * seen
+        relief = height - halo * blur(height, 0.25 * radius) * (1 - np.clip(height, 0, 1))
+        light = level + gain * relief
     else:
         level += 0.2
         edge = blur(height, 1.0) - blur(height, 0.09 * radius)
@@ -67,16 +67,16 @@ def draw_unstained(slide: Rng, rng: Rng) -> Picture:
     light = light + ripple * (
         _fringes(rng, shape) + smooth_noise(rng, shape, 40) + 0.7 * fractal_noise(rng, shape, 6, 2)
     )
-    light = blur(np.asarray(light, np.float32), slide.uniform(0.6, 1.5)) * illumination(rng, shape, fall)
+    seen = blur(np.asarray(light, np.float32), slide.uniform(0.6, 1.5)) * illumination(rng, shape, fall)
     modality = "quantitative phase microscopy" if quantitative else "bright-field microscopy"
     caption, labels = _describe(rng, shape, mask, centres, modality, radius)
-    pixels = camera.expose(rng, np.asarray(np.clip(light, 0, None), np.float32))
+    pixels = camera.expose(rng, np.asarray(np.clip(seen, 0, None), np.float32))
     return Picture(pixels, caption, modality, labels, {"cells": mask}, camera.jpeg_quality)
 
 
 def _describe(
     rng: Rng, shape: Shape, mask: Labels, centres: list[tuple[float, float]], modality: str, radius: float
-) -> tuple[str, dict[str, str | int | float | bool]]:
+) -> tuple[str, dict[str, Scalar]]:
     n, size = distinct(mask), size_word(2 * radius, shape)
     phase = modality.startswith("quantitative")
     look = (
@@ -84,11 +84,15 @@ def _describe(
         if phase
         else "outlined by a dark and a bright ring on a grey field"
     )
+    cells, image = (
+        count(n, f"{size} unstained round cell"),
+        "quantitative phase image" if phase else "bright-field micrograph",
+    )
     first = pick(
         rng,
         (
-            f"{'quantitative phase image' if phase else 'bright-field micrograph'} of {count(n, f'{size} unstained round cell')} in suspension",
-            f"{count(n, f'{size} unstained round cell')} seen by {modality}",
+            f"{image} of {cells} in suspension",
+            f"{cells} seen by {modality}",
         ),
     )
     where = (
@@ -96,7 +100,7 @@ def _describe(
         if n == 1
         else f"the cells are {look}"
     )
-    labels: dict[str, str | int | float | bool] = {
+    labels: dict[str, Scalar] = {
         "kind": "unstained_cells",
         "stain": "none",
         "specimen": "cells in suspension",

@@ -53,6 +53,11 @@ def place_word(point: tuple[float, float], shape: Shape) -> str:
     return f"at the {row or 'middle'} {column or 'middle'}"
 
 
-def focus_word(blur_px: float, limit: float = 2.5) -> str:
-    """A remark on focus when the blur is striking, else an empty string."""
-    return "The field is out of focus." if blur_px >= limit else ""
+def listing(items: Sequence[str]) -> str:
+    """``["a", "b", "c"]`` -> "a, b and c"."""
+    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+
+
+def paragraph(*parts: str) -> str:
+    """Join what isn't empty into sentences."""
+    return " ".join(sentence(part) for part in parts if part)

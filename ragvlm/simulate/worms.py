@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ragvlm.simulate.camera import bayer, colour_camera, fluorescence_camera, white_balance
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import blur, fractal_noise, smooth_noise
-from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Shape, chance, field_shape, log_uniform
+from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, Shape, chance, field_shape, log_uniform
 from ragvlm.simulate.shapes import scatter, within
 from ragvlm.simulate.stains import stain_vector, transmit
 from ragvlm.simulate.words import count, pick, sentence
@@ -32,7 +32,7 @@ class Worms:
 
 @dataclass(frozen=True)
 class Body:
-    """One worm: ``d`` distance from the midline relative to the local half width, ``s`` position from tail 0 to head 1."""
+    """One worm: ``d`` distance from the midline in local half widths, ``s`` position from tail 0 to head 1."""
 
     window: tuple[slice, slice]
     d: Float
@@ -53,7 +53,7 @@ def strain(slide: Rng, shape: Shape, most: int) -> Worms:
 
 
 def midline(rng: Rng, how: Worms, centre: Place) -> NDArray[np.float64]:
-    """Points (m, 2) along a worm's axis, rows and columns, about one half width apart; the middle lies at ``centre``."""
+    """Points (m, 2) along a worm's axis, rows and columns; the middle one lies at ``centre``."""
     m = max(12, int(2.5 * how.length / how.width))
     s = np.linspace(0, 1, m)
     wave = how.bend * rng.uniform(0.3, 1.2) * np.sin(2 * np.pi * (rng.uniform(0.5, 1.3) * s + rng.random()))
@@ -97,12 +97,13 @@ def well(rng: Rng, shape: Shape, size: float) -> Float:
     cy, cx = (side / 2 + rng.normal(0, 0.02) * side for side in shape)
     power = rng.uniform(5, 9)
     r = (np.abs((y - cy) / half) ** power + np.abs((x - cx) / half) ** power) ** (1 / power)
-    return np.clip((1 - r) * half / 3 + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((1 - r) * half / 3 + 0.5, 0, 1), dtype=np.float32)
 
 
 def crawl(rng: Rng, shape: Shape, how: Worms, room: Float) -> tuple[list[Body], Labels]:
     """Worms whose middle lies where ``room`` (h, w) > 0.5, and the label image of those that count."""
-    bodies, mask = [], np.zeros(shape, np.int32)
+    bodies: list[Body] = []
+    mask = np.zeros(shape, np.int32)
     wanted = max(2, round(how.number * rng.uniform(0.8, 1.2)))
     for place in scatter(rng, shape, 6 * wanted, 5 * how.width, clusters=how.clusters, tight=0.2):
         path = midline(rng, how, place)
@@ -130,7 +131,7 @@ def _absorption(rng: Rng, shape: Shape, bodies: list[Body], texture: Float) -> F
     return density
 
 
-def _caption(rng: Rng, first: tuple[str, str], n: int, how: Worms) -> tuple[str, dict[str, str | int | float | bool]]:
+def _caption(rng: Rng, first: tuple[str, str], n: int, how: Worms) -> tuple[str, dict[str, Scalar]]:
     shape = (
         "nearly straight"
         if how.bend + how.curl < 0.9
@@ -139,7 +140,7 @@ def _caption(rng: Rng, first: tuple[str, str], n: int, how: Worms) -> tuple[str,
         else "strongly bent"
     )
     crowd = "sparse" if n < 8 else "moderately dense" if n < 20 else "dense"
-    labels: dict[str, str | int | float | bool] = {
+    labels: dict[str, Scalar] = {
         "specimen": "nematodes (C. elegans-like)",
         "worms": n,
         "density": crowd,
@@ -184,7 +185,8 @@ def draw_worms_fluorescence(slide: Rng, rng: Rng) -> Picture:
     room = well(rng, shape, size)
     bodies, mask = crawl(rng, shape, how, room)
     texture = fractal_noise(rng, shape, 2 * how.width, 3)
-    light = haze * np.clip(0.25 + room * (1 + 0.15 * smooth_noise(rng, shape, 120)), 0, None)
+    dim = haze * np.clip(0.25 + room * (1 + 0.15 * smooth_noise(rng, shape, 120)), 0, None)
+    light = np.asarray(dim, np.float32)
     for worm in bodies:
         solid = np.clip((1.05 - worm.d) * 3, 0, 1) * np.clip(1 + 0.5 * texture[worm.window], 0.1, 3)
         along = (
@@ -193,7 +195,7 @@ def draw_worms_fluorescence(slide: Rng, rng: Rng) -> Picture:
             else 0.6 + 0.6 * np.sin(9 * worm.s) ** 2
         )
         light[worm.window] += np.asarray(rng.uniform(0.3, 1.3) * solid * (along + 0.05), np.float32)
-    light = blur(np.asarray(light, np.float32), slide.uniform(0.7, 2.0))
+    light = blur(light, slide.uniform(0.7, 2.0))
     for y, x in scatter(rng, shape, int(rng.poisson(5)), 3):
         light[int(y), int(x)] += rng.uniform(0.3, 2)
     pixels = camera.expose(rng, np.asarray(light * slide.uniform(0.5, 1.6), np.float32))
@@ -235,7 +237,7 @@ def draw_worms_stained(slide: Rng, rng: Rng) -> Picture:
     n = distinct(mask)
     worms = count(n, "red-brown worm")
     first = (
-        f"bright-field micrograph of {worms} (C. elegans-like nematodes) stained for fat with oil red O on a white ground",
+        f"bright-field micrograph of {worms} (C. elegans-like nematodes) stained for fat (oil red O) on a white ground",
         f"{worms} (C. elegans-like), oil red O fat stain, bright field on white",
     )
     caption, labels = _caption(rng, first, n, how)
