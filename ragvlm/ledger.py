@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ragvlm.manifest import Counts, Manifest, Segment
-from ragvlm.segments import Row, live_masks, read_live, read_segment, write_table
+from ragvlm.segments import Mask, Row, keep, live_masks, read_live, read_segment, write_table
 
 _COLUMNS = ("id", "row_hash", "image", "caption", "source", "licence")
 
@@ -85,7 +85,7 @@ class Ledger:
 @dataclass(frozen=True, slots=True)
 class _Part:
     segment: Segment
-    mask: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    mask: Mask
 
     @property
     def rows(self) -> int:
@@ -106,7 +106,7 @@ def compact(root: Path, manifest: Manifest, live: Container[str], limit: int) ->
         if len(group) == 1 and group[0].mask.all():
             out.append(group[0].segment)
             continue
-        tables = [read_segment(root, part.segment).filter(pa.array(part.mask)) for part in group]
+        tables = [keep(read_segment(root, part.segment), part.mask) for part in group]
         out.append(write_table(root, number, pa.concat_tables(tables).combine_chunks()))
         number += 1
     return tuple(out)

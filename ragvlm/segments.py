@@ -8,9 +8,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragvlm.errors import StoreError
 from ragvlm.manifest import Manifest, Segment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TEXTS = ("id", "image", "caption", "subject_id", "study_id", "modality", "labels", "source", "licence", "extra")
 HASHES = ("content_hash", "file_hash", "row_hash", "phash")
 METADATA = (*TEXTS, *HASHES)
+Mask: TypeAlias = NDArray[np.bool_]
 EMBEDDINGS = {"image": "image_embedding", "text": "text_embedding"}
 
 
@@ -122,7 +124,7 @@ def read_segment(root: Path, segment: Segment, columns: Sequence[str] | None = N
     return table
 
 
-def live_masks(root: Path, manifest: Manifest) -> list[np.ndarray[Any, np.dtype[np.bool_]]]:
+def live_masks(root: Path, manifest: Manifest) -> list[Mask]:
     """Which rows of each segment count: of the rows with one id, the last."""
     masks = [np.ones(segment.rows, bool) for segment in manifest.segments]
     if manifest.stored_rows == manifest.counts.records:
@@ -143,23 +145,20 @@ def read_live(root: Path, manifest: Manifest, columns: Sequence[str]) -> pa.Tabl
 
     masks = live_masks(root, manifest)
     tables = [
-        read_segment(root, segment, columns).filter(pa.array(mask))
-        for segment, mask in zip(manifest.segments, masks, strict=True)
+        keep(read_segment(root, segment, columns), mask) for segment, mask in zip(manifest.segments, masks, strict=True)
     ]
     if not tables:
-        return pa.table({name: pa.array([], pa.string()) for name in columns})
+        return pa.schema([(name, pa.string()) for name in columns]).empty_table()
     return pa.concat_tables(tables).combine_chunks()
 
 
 def read_embeddings(root: Path, manifest: Manifest, kind: str) -> Iterator[Float32]:
     """The live, present embeddings of ``kind`` by segment: float32 (m, dim), unit rows."""
-    import pyarrow as pa
-
     name = EMBEDDINGS[kind]
     dim = manifest.image_dim if kind == "image" else manifest.text_dim
     for segment, mask in zip(manifest.segments, live_masks(root, manifest), strict=True):
-        column = read_segment(root, segment, [name])[name].filter(pa.array(mask)).combine_chunks().drop_null()
-        vectors = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+        column = keep(read_segment(root, segment, [name]), mask)[name].combine_chunks().drop_null()
+        vectors = _numbers(column.flatten(), np.float16).astype(np.float32)
         if vectors.size != len(column) * dim:
             raise StoreError(f"index {root}: {segment.file} holds {name} of another length than {dim}; index again")
         # half precision moved the length by up to 1e-3
@@ -169,7 +168,24 @@ def read_embeddings(root: Path, manifest: Manifest, kind: str) -> Iterator[Float
 
 def rows_with(table: pa.Table, column: str) -> Int64:
     """The rows of ``table`` where ``column`` holds a value, as int64 (m,)."""
-    return np.flatnonzero(table[column].is_valid().to_numpy(zero_copy_only=False)).astype(np.int64)
+    import pyarrow.compute as pc
+
+    return _numbers(pc.indices_nonzero(table[column].is_valid()), np.uint64).astype(np.int64)
+
+
+def keep(table: pa.Table, mask: Mask) -> pa.Table:
+    """The rows of ``table`` where ``mask`` (n,) holds."""
+    import pyarrow as pa
+
+    if mask.all():
+        return table
+    rows = np.flatnonzero(mask).astype(np.int64)
+    # from the buffer, as below: what converts arrays for us imports pandas where that is installed
+    return table.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)]))
+
+
+def _numbers(array: pa.Array, dtype: type[np.generic]) -> np.ndarray[Any, Any]:
+    return np.frombuffer(array.buffers()[1] or b"", dtype)[array.offset : array.offset + len(array)]
 
 
 def to_record(values: Mapping[str, Any]) -> Record:

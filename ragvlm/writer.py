@@ -79,9 +79,11 @@ class Writer:
         if old is None or not old.segments:
             return fresh.committed(self.root)
         check_encoder(self.root, old, self.encoder)
-        if old.corpus_root != fresh.corpus_root and old.corpus_fingerprint != fresh.corpus_fingerprint:
+        same_place = (old.corpus_root, old.corpus) == (fresh.corpus_root, fresh.corpus)
+        if not same_place and old.corpus_fingerprint != fresh.corpus_fingerprint:
             raise InputError(
-                f"index {self.root} holds corpus {old.corpus_root}, not {fresh.corpus_root}: choose another --out"
+                f"index {self.root} holds corpus {old.corpus!r} of {old.corpus_root}, "
+                f"not {fresh.corpus!r} of {fresh.corpus_root}: choose another --out"
             )
         broken = [segment for segment, _ in damaged(self.root, old)]
         if broken:  # their records are encoded anew; without counts, all ids are looked at

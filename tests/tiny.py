@@ -6,11 +6,14 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 from ragvlm.corpus import Corpus
+from ragvlm.index import Index
 from ragvlm.types import Float32, Record
 
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "grey": (120, 120, 120)}
@@ -51,6 +54,12 @@ def paint(path: Path, colour: str | tuple[int, int, int], size: int = 12) -> Non
     Image.new("RGB", (size, size), COLOURS[colour] if isinstance(colour, str) else colour).save(path)
 
 
+def build(corpus: Corpus, out: Path | None, encoder: ColourEncoder | None = None, **options: Any) -> Index:
+    """An index with neither the user's key nor calibration, unless ``options`` ask for them."""
+    plain = {"segment_rows": 3, "batch_size": 2, "hash_subject": False, "calibrate": False}
+    return Index.build(corpus, out, encoder=encoder or ColourEncoder(), **plain | options)
+
+
 def make_corpus(root: Path, n: int = 8) -> Corpus:
     """``n`` records a00, a01, ...: the four colours in turn, each a shade darker than the one before."""
     records = []
@@ -75,3 +84,21 @@ def make_corpus(root: Path, n: int = 8) -> Corpus:
 
 def of(root: Path, records: Sequence[Record]) -> Corpus:
     return Corpus.from_records(records, root=root, name="colours")
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """All files under a folder."""
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def content(index: Index) -> list[Any]:
+    """All that a reader can see, by id."""
+    vectors = np.hstack([index.image_embeddings(range(len(index))), index.text_embeddings(range(len(index)))])
+    return sorted(
+        ((record.id, repr(record), vector.tolist()) for record, vector in zip(index.records, vectors, strict=True)),
+    )
+
+
+def on_disk(index: Index) -> list[str]:
+    """The ids in all parquet files, listed or not."""
+    return sorted(i for p in (index.path / "segments").iterdir() for i in pq.read_table(p)["id"].to_pylist())

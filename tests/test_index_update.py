@@ -1,0 +1,185 @@
+"""Bringing an index up to date: only what changed is encoded, and what left the corpus leaves the disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import ColourEncoder, build, content, files, make_corpus, of, on_disk, paint
+
+from ragvlm.corpus import Corpus
+from ragvlm.errors import CorpusError, InputError
+from ragvlm.index import Index
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return make_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+def test_unchanged_encodes_nothing_and_writes_nothing(corpus, out):
+    build(corpus, out)
+    before = files(out)
+    encoder = ColourEncoder()
+    index = build(corpus, out, encoder)
+    assert (encoder.images, encoder.texts) == (0, 0)
+    assert files(out) == before
+    assert (index.report.unchanged, index.report.added, index.report.images_per_second) == (8, 0, 0)
+
+
+def test_unchanged_decodes_nothing(corpus, out, monkeypatch):
+    build(corpus, out)
+    monkeypatch.setattr("ragvlm.prepare.open_image", lambda *_, **__: pytest.fail("decoded"))
+    assert build(corpus, out).report.unchanged == 8
+
+
+def test_a_changed_caption_supersedes(corpus, out):
+    first = build(corpus, out)
+    records = list(corpus.records)
+    records[1] = replace(records[1], caption="a blue square after all")
+    encoder = ColourEncoder()
+    index = build(of(corpus.root, records), out, encoder)
+    assert (index.report.updated, index.report.unchanged, encoder.images) == (1, 7, 1)
+    assert len(index) == len(index.records) == 8
+    assert next(r for r in index.records if r.id == "a01").caption == "a blue square after all"
+    assert content(index) == content(build(of(corpus.root, records), out.with_name("fresh")))
+    assert on_disk(index) == [f"a{i:02d}" for i in range(8)]
+    assert index.fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("field", ["subject_id", "study_id", "modality", "source", "licence"])
+def test_every_field_counts(corpus, out, field):
+    build(corpus, out)
+    records = [replace(corpus.records[0], **{field: "other"}), *corpus.records[1:]]
+    index = build(of(corpus.root, records), out)
+    assert index.report.updated == 1
+    assert getattr(next(r for r in index.records if r.id == "a00"), field) == "other"
+
+
+def test_a_changed_picture_supersedes(corpus, out):
+    build(corpus, out)
+    paint(corpus.root / "p01.png", "blue")
+    index = build(make_again(corpus), out)
+    assert (index.report.updated, index.report.unchanged) == (1, 7)
+    row = next(i for i, r in enumerate(index.records) if r.id == "a01")
+    assert index.image_embeddings([row])[0].argmax() == 2
+
+
+def make_again(corpus: Corpus) -> Corpus:
+    return of(corpus.root, corpus.records)
+
+
+def test_what_left_the_corpus_leaves_the_disk(corpus, out):
+    build(corpus, out)
+    rest = of(corpus.root, [r for r in corpus.records if r.id not in ("a00", "a04", "a05")])
+    encoder = ColourEncoder()
+    index = build(rest, out, encoder)
+    assert (index.report.removed, index.report.unchanged, encoder.images) == (3, 5, 0)
+    assert on_disk(index) == ["a01", "a02", "a03", "a06", "a07"]
+    assert content(index) == content(build(rest, out.with_name("fresh")))
+    assert index.manifest.counts.licences == {"": 2, "CC0-1.0": 3}
+    back = build(corpus, out)
+    assert (back.report.added, back.report.unchanged) == (3, 5)
+    assert content(back) == content(build(corpus, out.with_name("whole")))
+
+
+def test_many_small_updates_leave_few_segments(corpus, out):
+    for n in range(1, 9):
+        index = build(of(corpus.root, corpus.records[:n]), out)
+    assert [segment.rows for segment in index.manifest.segments] == [3, 3, 2]
+    assert content(index) == content(build(corpus, out.with_name("fresh")))
+    assert len(list((out / "segments").iterdir())) == 3
+    assert len(list(out.glob("*.faiss"))) == 2
+
+
+def test_a_picture_that_broke_later_leaves_the_index(corpus, out):
+    build(corpus, out)
+    (corpus.root / "p02.png").write_bytes(b"no picture")
+    index = build(make_again(corpus), out)
+    assert (index.report.removed, len(index.report.skipped)) == (1, 1)
+    assert "a02" not in on_disk(index)
+
+
+def test_nothing_left_to_index_keeps_what_was(corpus, out):
+    build(corpus, out)
+    before = files(out)
+    for path in corpus.root.iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(CorpusError, match="nothing of corpus"):
+        build(make_again(corpus), out)
+    assert files(out) == before
+
+
+def test_another_corpus(corpus, out, tmp_path):
+    build(corpus, out)
+    before = files(out)
+    for other in (make_corpus(tmp_path / "other", 3), replace(corpus, name="else", fingerprint="0")):
+        with pytest.raises(InputError, match="choose another --out"):
+            build(other, out)
+    assert files(out) == before
+
+
+def test_a_moved_corpus_goes_on(corpus, out, tmp_path):
+    build(corpus, out)
+    moved = of(corpus.root.rename(tmp_path / "elsewhere"), corpus.records)
+    index = build(moved, out)
+    assert index.report.unchanged == 8
+    assert Index.open(out).image_path(index.records[0]) == tmp_path / "elsewhere" / "p00.png"
+
+
+def test_half_copied_index_is_restored_by_building_again(corpus, out):
+    whole = build(corpus, out)
+    (out / "segments/000002.parquet").unlink()
+    encoder = ColourEncoder()
+    index = build(corpus, out, encoder)
+    assert (index.report.added, index.report.unchanged, encoder.images) == (3, 5, 3)
+    assert content(index) == content(build(corpus, out.with_name("fresh")))
+    assert len(whole) == len(Index.open(out).records)
+
+
+def test_another_store_is_derived_again(corpus, out):
+    build(corpus, out)
+    encoder = ColourEncoder()
+    index = build(corpus, out, encoder, store="numpy")
+    assert encoder.images == 0
+    assert index.image_store.name == "numpy"
+    assert sorted(p.suffix for p in out.glob("*-*")) == [".npy", ".npy"]
+
+
+def test_calibration_sees_the_whole_index_and_is_kept(corpus, out):
+    seen: list[tuple[int, int, bool]] = []
+
+    def calibrate(index: Index) -> dict[str, Any]:
+        seen.append((len(index.records), len(index.image_store), Index.open(out).manifest.complete))
+        return {"scores": [np.float32(0.5), float("nan")], "n": len(index)}
+
+    build(corpus, out, calibrate=calibrate)
+    assert seen == [(8, 8, False)]
+    assert Index.open(out).manifest.calibration == {"n": 8, "scores": [0.5, None]}
+    assert Index.open(out).manifest.complete
+    build(corpus, out, calibrate=calibrate)
+    assert len(seen) == 1
+    build(of(corpus.root, corpus.records[:7]), out, calibrate=calibrate)
+    assert seen[1:] == [(7, 7, False)]
+
+
+def test_readers_beside_a_writer_see_one_generation(corpus, out):
+    build(corpus, out)
+    early, lazy = Index.open(out), Index.open(out)
+    assert len(early.image_store) == 8
+    rest = of(corpus.root, [replace(r, caption="grey") for r in corpus.records[:5]])
+    build(rest, out)
+    # what was read stays whole although its files are gone; what wasn't is read from the new state alone
+    assert early.image_store.search(early.image_embeddings([7]), 8)[1].shape == (1, 8)
+    assert early.records[7].caption == "a grey square number 7"
+    assert len(lazy.records) == len(lazy.image_store) == len(lazy) == 5
+    assert {record.caption for record in lazy.records} == {"grey"}
+    assert lazy.fingerprint == Index.open(out).fingerprint
