@@ -56,7 +56,7 @@ def _colonies(rng: Rng, how: Plate, light: Float, reach: float, centre: tuple[fl
     pale, pink = np.zeros(how.shape, np.int32), np.zeros(how.shape, np.int32)
     wanted = max(3, round(how.number * rng.uniform(0.6, 1.4)))
     number = 0
-    for y, x in scatter(rng, how.shape, 2 * wanted, 2.3 * how.radius):
+    for y, x in scatter(rng, how.shape, 2 * wanted, 2.4 * how.radius + 2):
         if np.hypot(y - centre[0], x - centre[1]) > 0.93 * reach - 2 * how.radius or number == wanted:
             continue
         other = chance(rng, how.share)

@@ -10,7 +10,7 @@ from ragvlm.simulate.fluorescence import MODALITY, Setup, develop, setup, vivid
 from ragvlm.simulate.nuclei import distinct
 from ragvlm.simulate.optics import fractal_noise, smooth_noise
 from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, chance, log_uniform
-from ragvlm.simulate.shapes import outline, patch, scatter, tiling, within
+from ragvlm.simulate.shapes import lattice, outline, patch, tiling, within
 from ragvlm.simulate.words import count, density_word, pick, sentence, size_word
 
 _COLOURS = {
@@ -93,8 +93,7 @@ def draw_epithelium(slide: Rng, rng: Rng) -> Picture:
         int(slide.integers(5))
     ]
     whole = chance(slide, 0.5)
-    area = (how.shape[0] + 4 * radius) * (how.shape[1] + 4 * radius)
-    places = scatter(rng, how.shape, round(1.1 * area / (np.pi * radius**2)), 1.55 * radius, margin=2 * radius)
+    places = lattice(rng, how.shape, 1.75 * radius)
     sheet = tiling(rng, how.shape, places, 0.06 * radius, 2 * radius)
     tissue = np.ones(how.shape, np.float32)
     if not whole:

@@ -64,10 +64,8 @@ def simulate_corpus(
         progress: called with (pictures done, n) after each picture.
         workers: processes; 1 draws in the calling process.
 
-    Raises:
-        InputError: n < 1, seed < 0, an unknown kind, or a folder that holds something else.
-        MissingExtraError: scipy is absent (``ragvlm[simulate]``).
-        StoreError: the folder can't be written.
+    Raises InputError (n < 1, seed < 0, an unknown kind, a folder that holds something else), MissingExtraError
+    (``ragvlm[simulate]``) or StoreError (the folder can't be written).
     """
     chosen = _check(n, seed, kinds)
     require("scipy", "simulate")

@@ -125,6 +125,15 @@ def scatter(
     return kept
 
 
+def lattice(rng: Rng, shape: Shape, step: float) -> list[tuple[float, float]]:
+    """Centres about ``step`` pixels apart that fill a field and its margin: a jittered hexagonal lattice."""
+    rows, columns = int(shape[0] / (0.87 * step)) + 5, int(shape[1] / step) + 5
+    y, x = np.mgrid[0:rows, 0:columns].astype(np.float64)
+    points = np.stack([0.87 * step * (y - 2), step * (x - 2 + 0.5 * (y % 2))], axis=-1).reshape(-1, 2)
+    points += rng.normal(0, 0.17 * step, points.shape)
+    return [(float(a), float(b)) for a, b in points]
+
+
 @dataclass(frozen=True)
 class Tiling:
     """Cells of a sheet: ``owner`` (h, w) index of the nearest seed; ``centre`` and ``border`` distances in pixels."""

@@ -9,7 +9,7 @@ import numpy as np
 from ragvlm.simulate.cells import fibre_texture
 from ragvlm.simulate.optics import fractal_noise, smooth_noise
 from ragvlm.simulate.picture import Float, Labels, Rng, Shape, chance, log_uniform
-from ragvlm.simulate.shapes import Outline, outline, patch, scatter, tiling, within
+from ragvlm.simulate.shapes import Outline, lattice, outline, patch, scatter, tiling, within
 
 Place = tuple[float, float]
 
@@ -111,7 +111,7 @@ def section(rng: Rng, shape: Shape, tissue: Histology) -> Section:
 
 def _crossed(rng: Rng, shape: Shape, tissue: Histology, membrane: Float) -> Float:
     """Where the cut runs across the cells their borders form a honeycomb instead of radial lines."""
-    seeds = scatter(rng, shape, 4000, 1.9 * tissue.nucleus, margin=2 * tissue.nucleus)
+    seeds = lattice(rng, shape, 2.2 * tissue.nucleus)
     comb = tiling(rng, shape, seeds, 0.3 * tissue.nucleus, 2 * tissue.nucleus).border
     across = np.clip(2 * (smooth_noise(rng, shape, 0.8 * tissue.gland) - 1 + 2 * tissue.crossed) + 0.5, 0, 1)
     walls = np.exp(-((comb / (0.16 * tissue.nucleus + 0.6)) ** 2))
