@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from ragvlm.numbers import spell
 from ragvlm.sentences import split_sentences
 from ragvlm.types import Context, Hit, Label, Record
 
@@ -95,7 +96,7 @@ def _count(words: str, value: int) -> str | None:
     form = "zero" if value == 0 else "one" if value == 1 else "more"
     single = words[: len(words) - len(last)] + wording["nouns"][last]
     text = str(wording[form]).replace("{many}", words.lower()).replace("{one}", single.lower())
-    return text.replace("{value}", str(value))
+    return text.replace("{value}", spell(value))
 
 
 def label_sentences(record: Record) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ragvlm.errors import InputError, RagvlmError, missing_extra, require
+from ragvlm.sentences import split_sentences
 from ragvlm.types import Prompt
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -73,11 +74,16 @@ class SmolLM2Generator:
 
 
 def tidy(text: str, references: int, *, cut: bool) -> str:
-    """``text`` without citations of the ``references``, such as [2] or [1, 3]; where ``cut``, without its torn end."""
+    """``text`` without citations of the ``references``, such as [2] or [1, 3], and without repeated sentences.
+
+    Where ``cut``, without its torn end.
+    """
     cited = "|".join(str(n) for n in range(references, 0, -1))
     bare = re.sub(rf"\s*\[(?:{cited})(?:\s*,\s*(?:{cited}))*\]", "", text)
-    bare = " ".join(bare.split())
-    return re.sub(r"(^|(?<=[.!?]))[^.!?]*$", "", bare).strip() if cut else bare
+    if cut:
+        bare = re.sub(r"(^|(?<=[.!?]))[^.!?]*$", "", bare)
+    # so small a model may say one sentence over and over
+    return " ".join(dict.fromkeys(split_sentences(bare)))
 
 
 def _weights() -> Path:
