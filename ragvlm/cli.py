@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -255,6 +256,8 @@ def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], 
 
 def main() -> NoReturn:
     """Run the command. Exit codes: 0 done, 2 unusable input, 130 interrupted."""
+    for name in ("PIL", "tifffile"):  # what is wrong with a picture stands in our own line
+        logging.getLogger(name).addHandler(logging.NullHandler())
     try:
         app()
     except RagvlmError as error:

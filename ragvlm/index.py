@@ -213,6 +213,7 @@ class Index:
         return {
             "path": str(self.path),
             "corpus": manifest.corpus,
+            "corpus_root": manifest.corpus_root,
             "records": counts.records,
             "pictures": counts.pictures,
             "captions": counts.captions,
