@@ -9,7 +9,7 @@ Buettcher 2009, doi 10.1145/1571941.1572114) or by calibrated scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,11 +168,17 @@ class _Search:
         if self.options.diversity > 0:
             ranking = self._diversify(ranking)
         hits = tuple(
-            Hit(self.index.records[row], score, rank, self.duplicates.get(row))
+            Hit(self._located(row), score, rank, self.duplicates.get(row))
             for rank, (row, score) in enumerate(ranking[:k], start=1)
         )
         near = self._rank_images(self.image, nearest) if nearest and self.image is not None else []
         return Retrieved(Context(self.query, hits), tuple(score for _, score in near))
+
+    def _located(self, row: int) -> Record:
+        """The record with its picture's whole path, so that whoever gets the hit can open it."""
+        record: Record = self.index.records[row]
+        path = self.index.image_path(record)
+        return replace(record, image=str(path)) if path else record
 
     def _ranking(self, depth: int) -> Ranking:
         if self.mode == "fused":
