@@ -39,13 +39,13 @@ def plate(slide: Rng) -> Plate:
     shape = field_shape(slide)
     return Plate(
         shape=shape,
-        agar=np.asarray(agars[slide.integers(5)] * white_balance(slide, 0.08), np.float32),
+        agar=np.asarray(slide.uniform(0.6, 1.0) * agars[slide.integers(5)] * white_balance(slide, 0.08), np.float32),
         bench=np.asarray(slide.choice([0.04, 0.08, 0.15, 0.6]) * white_balance(slide, 0.05), np.float32),
         colony=np.asarray(pales[slide.integers(3)], np.float32),
         second=np.asarray([0.75, 0.3, 0.32], np.float32),
         share=slide.uniform(0.02, 0.3) if chance(slide, 0.6) else 0.0,
-        radius=log_uniform(slide, 1.6, 8),
-        number=log_uniform(slide, 30, 900),
+        radius=log_uniform(slide, 2.0, 8),
+        number=log_uniform(slide, 30, 700),
         rim=slide.uniform(0.02, 0.06),
         size=slide.uniform(0.46, 0.53),
     )

@@ -29,7 +29,7 @@ _MARKERS = {
     "nuclear": ("Ki-67", "oestrogen receptor", "p53"),
     "negative": ("negative control", "CD20"),
 }
-_OFTEN = {"ihc_membrane": (0.7, 0.3, 0.0, 0.0), "ihc_nuclear": (0.0, 0.0, 0.75, 0.25)}
+_OFTEN = {"ihc_membrane": (0.7, 0.3, 0.0, 0.0), "ihc_nuclear": (0.0, 0.0, 0.85, 0.15)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Bench:
 
 def bench(slide: Rng) -> Bench:
     """Draw a laboratory, from pale to deep stains."""
-    lamp = slide.uniform(0.85, 1.02) * white_balance(slide, 0.035)
+    lamp = slide.uniform(0.85, 1.02) * white_balance(slide, 0.02)
     return Bench(
         shape=field_shape(slide),
         camera=colour_camera(slide),
@@ -61,7 +61,9 @@ def bench(slide: Rng) -> Bench:
     )
 
 
-def _paint_nuclei(rng: Rng, shape: Shape, cut: Section, grain: float) -> tuple[Float, Float, Labels, Labels]:
+def _paint_nuclei(
+    rng: Rng, shape: Shape, cut: Section, grain: float, share: float = 0.5
+) -> tuple[Float, Float, Labels, Labels]:
     """Chromatin density (h, w), that of nuclei positive for a marker, and labels of epithelial and stromal nuclei."""
     chromatin, positive = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     gland, stroma = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
@@ -79,7 +81,10 @@ def _paint_nuclei(rng: Rng, shape: Shape, cut: Section, grain: float) -> tuple[F
             continue
         mask = gland if nucleus.gland else stroma
         mask[spot.window][spot.inside] = number
-        if nucleus.gland and patches[int(nucleus.centre[0]), int(nucleus.centre[1])] + rng.normal(0, 0.8) > 0.4:
+        if (
+            nucleus.gland
+            and patches[int(nucleus.centre[0]), int(nucleus.centre[1])] + rng.normal(0, 0.8) > 2.5 - 5 * share
+        ):
             positive[spot.window] = np.maximum(positive[spot.window], body)
     return chromatin, positive, gland, stroma
 
@@ -92,8 +97,7 @@ def _expose(rng: Rng, how: Bench, layers: list[tuple[Float, Float]]) -> NDArray[
 
 def _zones(cut: Section, tissue: Histology) -> tuple[Float, Float]:
     """Share 0-1 of epithelium and of stroma in each pixel; the lumen and cracks are neither."""
-    lumen = tissue.lumen if tissue.lumen > 0.12 else 0.0
-    inner = np.clip((cut.depth - lumen) * 14, 0, 1) if lumen else np.ones_like(cut.depth)
+    inner = np.clip((cut.depth - tissue.lumen) * 14, 0, 1) if tissue.hollow else np.ones_like(cut.depth)
     epithelium = inner * np.clip((1.0 - cut.depth) * 20, 0, 1)
     stroma = np.clip((cut.depth - 1.02) * 14, 0, 1) * (1 - cut.hole)
     return np.asarray(epithelium, np.float32), np.asarray(stroma, np.float32)
@@ -109,7 +113,7 @@ def _rest(kind: str, cut: Section, tissue: Histology, how: Bench, masks: dict[st
         "stromal_nuclei": distinct(masks["stromal_nuclei"]),
         "density": density_word(2 * covered),
         "size": size_word(2 * tissue.gland, how.shape),
-        "morphology": "glands with open lumina" if tissue.lumen > 0.12 else "solid nests",
+        "morphology": "glands with open lumina" if tissue.hollow else "solid nests",
         "stroma": "inflamed" if tissue.inflamed else "fibrous",
     }
 
@@ -185,12 +189,13 @@ def draw_ihc_nuclear(slide: Rng, rng: Rng) -> Picture:
 
 def _draw_ihc(slide: Rng, rng: Rng, kind: str) -> Picture:
     how, tissue = bench(slide), histology(slide)
-    blue, brown = stain_vector(slide, "blue haematoxylin", 0.05), stain_vector(slide, "dab", 0.07)
+    blue, brown = stain_vector(slide, "blue haematoxylin", 0.05), stain_vector(slide, "dab", 0.04)
     pattern = str(slide.choice(list(_PATTERNS), p=_OFTEN[kind]))
     marker, amount = pick(slide, _MARKERS[pattern]), slide.uniform(0.4, 1.2)
     cut = section(rng, how.shape, tissue)
     epithelium, stroma = _zones(cut, tissue)
-    chromatin, positive, inner, outer = _paint_nuclei(rng, how.shape, cut, max(1.5, tissue.nucleus / 2.5))
+    share = slide.uniform(0.25, 0.75)
+    chromatin, positive, inner, outer = _paint_nuclei(rng, how.shape, cut, max(1.5, tissue.nucleus / 2.5), share)
     cloud = np.clip(1 + 0.3 * fractal_noise(rng, how.shape, 14), 0.1, 2) * np.clip(
         1 + 0.3 * smooth_noise(rng, how.shape, 90), 0.2, 2
     )
@@ -202,7 +207,7 @@ def _draw_ihc(slide: Rng, rng: Rng, kind: str) -> Picture:
         "nuclear": 0.9 * positive + 0.02 * epithelium,
         "negative": 0.015 * epithelium,
     }[pattern]
-    counterstain = slide.uniform(0.25, 0.55) * chromatin * (1 - 0.85 * np.clip(positive, 0, 1) * (pattern == "nuclear"))
+    counterstain = slide.uniform(0.2, 0.48) * chromatin * (1 - 0.85 * np.clip(positive, 0, 1) * (pattern == "nuclear"))
     haze = 0.035 * stroma * np.clip(1 + 0.8 * cut.fibres, 0, 3) + 0.05 * epithelium
     layers = [
         (np.asarray(how.counter * (counterstain + haze), np.float32), blue),

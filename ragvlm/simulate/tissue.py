@@ -31,6 +31,11 @@ class Histology:
     crossed: float
     crowd: float
 
+    @property
+    def hollow(self) -> bool:
+        """True for glands with a lumen, False for solid nests."""
+        return self.lumen > 0.12
+
 
 @dataclass(frozen=True)
 class Nucleus:
@@ -59,14 +64,14 @@ class Section:
 
 def histology(slide: Rng) -> Histology:
     """Draw a block: colon-like round glands to crowded irregular ones, low to high magnification."""
-    gland = log_uniform(slide, 50, 270)
+    gland = log_uniform(slide, 55, 280)
     return Histology(
         gland=gland,
         lumen=slide.uniform(0.0, 0.5),
-        nucleus=max(3.0, gland * slide.uniform(0.04, 0.1)),
+        nucleus=max(3.0, gland * slide.uniform(0.036, 0.09)),
         wobble=slide.uniform(0.03, 0.13),
-        aspect=slide.uniform(1.0, 2.2),
-        packing=slide.uniform(1.45, 2.5),
+        aspect=slide.uniform(1.0, 2.6),
+        packing=slide.uniform(1.3, 2.4),
         stroma_cells=slide.uniform(0.3, 2.2),
         strata=slide.uniform(0.04, 0.22),
         cracks=slide.uniform(0, 1),
@@ -100,7 +105,10 @@ def section(rng: Rng, shape: Shape, tissue: Histology) -> Section:
         depth[spot.window] = np.where(closer, spot.d, depth[spot.window])
         if within(shape, place):
             glands[spot.window][spot.inside & closer] = number
-        nuclei += _lining(rng, tissue, place, contour, cells)
+        if tissue.hollow:
+            nuclei += _lining(rng, tissue, place, contour, cells)
+    if not tissue.hollow:
+        nuclei = _nest(rng, shape, tissue, depth)
     membrane = _crossed(rng, shape, tissue, membrane)
     nuclei = [n for n in nuclei if _shows(shape, n.centre, depth, 0.0, 1.05)]
     nuclei += _stroma(rng, shape, tissue, depth)
@@ -128,18 +136,25 @@ def _shows(shape: Shape, centre: Place, depth: Float, low: float, high: float) -
 def _lining(rng: Rng, tissue: Histology, place: Place, contour: Outline, cells: int) -> list[Nucleus]:
     """Nuclei of the epithelium: one a cell, near the base, long axis towards the lumen."""
     found = []
-    rows = (0.78,) if tissue.lumen > 0.12 else (0.8, 0.48, 0.2)
-    for row in rows:
-        number = max(1, round(tissue.crowd * cells * row / rows[0]))
-        start = rng.uniform(0, 2 * np.pi)
-        for k in range(number):
-            theta = start + 2 * np.pi * (k + rng.normal(0, 0.12)) / number
-            unit = np.asarray([[np.sin(theta)], [np.cos(theta)]], np.float32)
-            edge = 1 / float(contour.distance(unit[0], unit[1])[0])
-            far = edge * (row + rng.normal(0, tissue.strata))
-            centre = (place[0] + far * float(np.sin(theta)), place[1] + far * float(np.cos(theta)))
-            shape = outline(rng, tissue.nucleus * rng.uniform(0.75, 1.15), rng.uniform(1.2, 2.3), 0.04, theta)
-            found.append(Nucleus(centre, shape, True))
+    number, start = max(1, round(tissue.crowd * cells)), rng.uniform(0, 2 * np.pi)
+    for k in range(number):
+        theta = start + 2 * np.pi * (k + rng.normal(0, 0.12)) / number
+        unit = np.asarray([[np.sin(theta)], [np.cos(theta)]], np.float32)
+        edge = 1 / float(contour.distance(unit[0], unit[1])[0])
+        far = edge * (0.78 + rng.normal(0, tissue.strata))
+        centre = (place[0] + far * float(np.sin(theta)), place[1] + far * float(np.cos(theta)))
+        shape = outline(rng, tissue.nucleus * rng.uniform(0.75, 1.15), rng.uniform(1.2, 2.3), 0.04, theta)
+        found.append(Nucleus(centre, shape, True))
+    return found
+
+
+def _nest(rng: Rng, shape: Shape, tissue: Histology, depth: Float) -> list[Nucleus]:
+    """Nuclei of solid nests: scattered evenly, in no particular direction."""
+    found = []
+    for centre in lattice(rng, shape, 2.9 * tissue.nucleus / tissue.crowd**0.5):
+        if within(shape, centre) and depth[int(centre[0]), int(centre[1])] < 0.94:
+            contour = outline(rng, tissue.nucleus * rng.uniform(0.75, 1.15), rng.uniform(1.0, 1.7), 0.05)
+            found.append(Nucleus(centre, contour, True))
     return found
 
 

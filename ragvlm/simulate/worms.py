@@ -41,12 +41,12 @@ class Body:
 
 def strain(slide: Rng, shape: Shape, most: int) -> Worms:
     """Draw a strain: stiff to curly, a few to ``most`` worms."""
-    length = min(shape) * slide.uniform(0.13, 0.3)
+    length = min(shape) * slide.uniform(0.13, 0.36)
     return Worms(
         length=length,
         width=length * slide.uniform(0.028, 0.05),
-        bend=slide.uniform(0.2, 2.2),
-        curl=slide.uniform(0.0, 1.5),
+        bend=log_uniform(slide, 0.08, 2.2),
+        curl=log_uniform(slide, 0.05, 1.5),
         number=int(slide.integers(4, most)),
         clusters=int(slide.choice([0, 0, 3])),
     )
