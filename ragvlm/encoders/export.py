@@ -63,12 +63,17 @@ def export_text_tower(tower: TextTower) -> bytes:
     require("torch", "embedded")
     import torch
 
-    transformers = require("transformers", "embedded")
+    require("transformers", "embedded")
+    try:
+        from transformers import BertConfig, BertModel
+    except (ImportError, RuntimeError) as error:
+        # most often a torchvision beside it that was built for another torch
+        raise RagvlmError(f"transformers is installed but can't be imported: {_root(error)}") from error
     tensors = require("safetensors.torch", "embedded").load_file(tower.weights.verified())
     config = json.loads(tower.config.verified().read_text(encoding="utf-8"))
     # eager attention is plain arithmetic, which the exporter can trace
-    settings = transformers.BertConfig(**config, attn_implementation="eager")
-    bert = transformers.BertModel(settings, add_pooling_layer=False)
+    settings = BertConfig(**config, attn_implementation="eager")
+    bert = BertModel(settings, add_pooling_layer=False)
     unused = ("pooler.", "embeddings.position_ids")
     bert.load_state_dict({k: v for k, v in tensors.items() if not k.startswith(unused)})
 
@@ -138,3 +143,9 @@ def check_export(module: Any, data: bytes, samples: list[dict[str, Any]]) -> Non
         least = float(((wanted * found).sum(axis=1) / lengths).min())
         if not least > _AGREEMENT:
             raise RagvlmError(f"the exported encoder disagrees with torch {torch.__version__}: cosine {least:.6f}")
+
+
+def _root(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).partition("\n")[0]

