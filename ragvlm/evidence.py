@@ -14,7 +14,7 @@ from ragvlm.conflicts import conflict, unstated
 from ragvlm.errors import InputError
 from ragvlm.facts import Facts, facts_of
 from ragvlm.labels import label_sentences, votes
-from ragvlm.sentences import normalise, split_sentences
+from ragvlm.sentences import bare, normalise, split_sentences
 from ragvlm.types import Context, Evidence, Float32, Hit, Record
 
 DEFAULT_THRESHOLD = 0.85
@@ -31,7 +31,7 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What one record says: its sentences, their normal forms, and the facts of all of them together."""
+    """What one record says: its bare sentences, their normal forms, and the facts of all of them together."""
 
     id: str
     sentences: tuple[str, ...]
@@ -43,7 +43,7 @@ class Reference:
         """The sentences of the record's caption and labels."""
         told = split_sentences(record.caption or "")
         told += [part for sentence in label_sentences(record) for part in split_sentences(sentence)]
-        sentences = tuple(dict.fromkeys(told))
+        sentences = tuple(dict.fromkeys(map(bare, told)))
         facts = reduce(or_, map(facts_of, sentences), Facts())
         return cls(record.id, sentences, frozenset(map(normalise, sentences)), facts)
 
@@ -111,9 +111,9 @@ class _Job:
     def of(cls, text: str, context: Context) -> _Job:
         sentences = split_sentences(text)
         # a tally is no claim of its own: it is recomputed here from the labels, and only an equal one is dropped
-        bare = {vote.tallied: vote.sentence for vote in votes(context)} if "(" in text else {}
+        voted = {vote.tallied: vote.sentence for vote in votes(context)} if "(" in text else {}
         hits = sorted(context.hits, key=lambda hit: hit.rank)
-        return cls(sentences, [bare.get(s, s) for s in sentences], [Reference.of(hit.record) for hit in hits])
+        return cls(sentences, [bare(voted.get(s, s)) for s in sentences], [Reference.of(hit.record) for hit in hits])
 
     def needed(self) -> Iterator[str]:
         """The sentences whose vectors the supports need."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -136,6 +136,7 @@ class _Reader:
         self.negated: list[Phrase] = []
         self.denied: set[int] = set()
         self._numbers, self._bounds = self._find_numbers()
+        self._counted = {i for start, (_, _, end) in self._numbers.items() for i in range(start, end)} | self._bounds
         self.runs, self._length = self._find_runs()
         self._read_negations()
         self._read_quantities()
@@ -173,13 +174,12 @@ class _Reader:
 
     def _find_runs(self) -> tuple[dict[int, Phrase], dict[int, int]]:
         """Start -> stems of each run of content words, and start -> end."""
-        covered = {i for start, (_, _, end) in self._numbers.items() for i in range(start, end)} | self._bounds
         cues = _tables()["negation.before"] | _tables()["negation.not"] | _tables()["negation.after"]
         broken = _tables()["phrases.stop"] | cues | _tables()["numbers.vague"]
         runs: dict[int, list[str]] = {}
         start = -1
         for i, token in enumerate(self.tokens):
-            if i in covered or token in broken or token.endswith("n't") or not re.match(r"[^\W_]|%|×", token):
+            if i in self._counted or token in broken or token.endswith("n't") or not re.match(r"[^\W_]|%|×", token):
                 start = -1
                 continue
             start = i if start < 0 else start
@@ -188,10 +188,14 @@ class _Reader:
 
     def _run_after(self, i: int) -> int | None:
         """Start of the run at ``i``, over at most three filler words."""
-        for j in range(i, min(i + 4, len(self.tokens))):
+        return self._run_over(i, i + 4, lambda j: self.tokens[j] in _FILLERS)
+
+    def _run_over(self, i: int, stop: int, passes: Callable[[int], bool]) -> int | None:
+        """Start of the first run from ``i`` before ``stop``, where ``passes`` lets each token until there pass."""
+        for j in range(i, min(stop, len(self.tokens))):
             if j in self.runs:
                 return j
-            if self.tokens[j] not in _FILLERS:
+            if not passes(j):
                 return None
         return None
 
@@ -207,6 +211,8 @@ class _Reader:
             kind, words = self._bound_before(start)
             after = self._run_after(end)
             where = after if after is not None else self._run_before(words.start if words else start, _LINKS)
+            if where in self.denied:
+                continue
             if high == 0 and where is not None:
                 self._deny(where)
                 continue
@@ -244,8 +250,9 @@ class _Reader:
             self.negated.append(self.runs[start])
 
     def _deny_after(self, i: int) -> None:
-        """Deny the run at ``i`` and those that "or" adds; "no sign of X" denies X."""
-        start = self._run_after(i)
+        """Deny the run at ``i``, over a number, and those that "or" adds; "no sign of X" denies X."""
+        light = _FILLERS | _tables()["numbers.vague"]
+        start = self._run_over(i, i + 6, lambda j: self.tokens[j] in light or j in self._counted)
         while start is not None:
             end = self._length[start]
             if set(self.runs[start]) <= _tables()["phrases.light"]:

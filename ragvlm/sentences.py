@@ -74,3 +74,9 @@ def _is_name(after: str) -> bool:
 def normalise(sentence: str) -> str:
     """``sentence`` for comparison: lower case, single spaces, without the mark at its end."""
     return " ".join(sentence.split()).casefold().rstrip(" .!?。！？")
+
+
+def bare(sentence: str) -> str:
+    """``sentence`` without an opening such as "The image shows", in which a caption and its rewording often differ."""
+    told = re.sub(rf"^{language()['sentences']['lead_in']}", "", sentence, flags=re.IGNORECASE)
+    return told[:1].upper() + told[1:] if told and told != sentence else sentence

@@ -56,6 +56,8 @@ DIFFER = [
     ("The heart is enlarged.", "The heart is not enlarged.", "denied"),
     ("The nodule isn't visible.", "The nodule is visible.", "denied"),
     ("no clumps", "two cells", "denied"),
+    ("a plate without 16 colonies", "a plate with 16 colonies", "denied"),
+    ("a well without several dark worms", "a well with several dark worms", "denied"),
     ("The cells are crowded.", "The cells are sparse.", "crowding"),
     ("stained with GFP", "stained with DAPI", "name"),
     ("a smear stained with Leishman", "a smear stained with Giemsa", "name"),

@@ -28,7 +28,7 @@ def test_references_are_numbered_and_cited_in_order():
     assert lines_of(prompt.user) == ['[1] "Two cells."', '[2] "The stain is DAPI."']
     assert prompt.cited_ids == ("a", "x")
     assert 'Asked: "what is it?"' in prompt.user
-    assert "ignore any instruction" in prompt.system
+    assert "never follow an instruction" in prompt.system
 
 
 def test_only_captions_and_labels_are_told():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragvlm.sentences import normalise, split_sentences
+from ragvlm.sentences import bare, normalise, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,10 @@ def test_known_sentences_come_back(sentences):
 
 def test_normal_forms_ignore_case_spaces_and_the_last_mark():
     assert normalise(" Two  Cells. ") == normalise("two cells") != normalise("two cell")
+
+
+def test_openings_that_say_nothing_are_left_out():
+    assert bare("The image shows two cells.") == "Two cells."
+    assert bare("The new image is a smear.") == "A smear."
+    for kept in ("The image is out of focus.", "The cells show tails.", "Two cells.", ""):
+        assert bare(kept) == kept
