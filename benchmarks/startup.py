@@ -185,9 +185,10 @@ def _report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> 
     return {
         "command": shlex.join(["python", "benchmarks/startup.py", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"},
         "versions": {"python": platform.python_version()} | _versions(),
         "runs": options.runs,
+        "load_average": [round(value, 1) for value in os.getloadavg()],
         "results": results,
         "times_the_cpu_of_embedded": {
             way: round(statistics.median(theirs / ours for theirs, ours in pairs), 2) for way, pairs in paired.items()
