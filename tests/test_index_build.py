@@ -61,18 +61,29 @@ def test_batches_and_segments_do_not_change_the_content(corpus, tmp_path, batch_
     assert [record.id for record in one.records] == [record.id for record in corpus.records]
 
 
-def test_large_pictures_end_a_batch_early(corpus, tmp_path, monkeypatch):
-    sizes: list[int] = []
+class Recorder(ColourEncoder):
+    """Remembers the sizes of its batches of pictures."""
 
-    class Recorder(ColourEncoder):
-        def encode_images(self, images):
-            sizes.append(len(images))
-            return super().encode_images(images)
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
 
+    def encode_images(self, images):
+        self.sizes.append(len(images))
+        return super().encode_images(images)
+
+
+def test_large_pictures_end_a_batch_early(corpus, out, monkeypatch):
     monkeypatch.setattr(writer, "BATCH_PIXELS", 3 * 12 * 12)
-    index = build(corpus, tmp_path / "i", Recorder(), batch_size=8, segment_rows=8)
-    assert sizes == [3, 3, 2]
-    assert len(index) == 8
+    encoder = Recorder()
+    assert len(build(corpus, out, encoder, batch_size=8, segment_rows=8)) == 8
+    assert encoder.sizes == [3, 3, 2]
+
+
+def test_a_batch_never_crosses_a_segment(corpus, out):
+    encoder = Recorder()
+    build(corpus, out, encoder, batch_size=2, segment_rows=3)
+    assert encoder.sizes == [2, 1, 2, 1, 2]
 
 
 def test_broken_pictures_are_skipped_and_named(corpus, out):

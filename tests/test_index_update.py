@@ -86,6 +86,8 @@ def test_what_left_the_corpus_leaves_the_disk(corpus, out):
     assert on_disk(index) == ["a01", "a02", "a03", "a06", "a07"]
     assert content(index) == content(build(rest, out.with_name("fresh")))
     assert index.manifest.counts.licences == {"": 2, "CC0-1.0": 3}
+    assert build(of(corpus.root, corpus.records[2:4:2]), out).info()["licences"] == {"": 1}
+    build(rest, out)
     back = build(corpus, out)
     assert (back.report.added, back.report.unchanged) == (3, 5)
     assert content(back) == content(build(corpus, out.with_name("whole")))
@@ -183,3 +185,35 @@ def test_readers_beside_a_writer_see_one_generation(corpus, out):
     assert len(lazy.records) == len(lazy.image_store) == len(lazy) == 5
     assert {record.caption for record in lazy.records} == {"grey"}
     assert lazy.fingerprint == Index.open(out).fingerprint
+
+
+def test_a_reader_of_the_old_state_does_not_repair_the_new_one(corpus, out):
+    build(of(corpus.root, corpus.records[:6]), out)
+    lazy = Index.open(out)
+    build(corpus, out)  # adds a segment: those of the old state are still there, its store files aren't
+    before = files(out)
+    assert len(lazy.image_store) == len(lazy.records) == 6
+    assert files(out) == before
+
+
+def test_half_copied_while_an_update_was_under_way(corpus, out):
+    build(corpus, out)
+    records = [replace(record, caption="grey") for record in corpus.records[:3]] + list(corpus.records[3:])
+
+    class Dying(ColourEncoder):
+        def encode_images(self, images):
+            if self.images >= 3:
+                raise KeyboardInterrupt
+            return super().encode_images(images)
+
+    records[7] = replace(records[7], caption="grey")
+    with pytest.raises(KeyboardInterrupt):
+        build(of(corpus.root, records), out, Dying())
+    # three rows are superseded; now as many live ones are lost, and gone from the corpus too
+    (out / "segments/000002.parquet").unlink()
+    rest = of(corpus.root, [*records[:3], corpus.records[6], corpus.records[7]])
+    encoder = ColourEncoder()
+    index = build(rest, out, encoder)
+    assert encoder.images == 0
+    assert content(index) == content(build(rest, out.with_name("fresh")))
+    assert on_disk(index) == sorted(record.id for record in rest)

@@ -84,6 +84,14 @@ def test_all_rows_equal_gives_the_lowest_positions(name):
     agree(filled(name, vectors), vectors, vectors[:1], 3)
 
 
+@pytest.mark.parametrize("noise", [1e-7, 1e-8])
+def test_rows_that_differ_by_less_than_a_float32_sum_resolves(name, noise):
+    rng = np.random.default_rng(11)
+    vectors = unit(rng, 1, 384) + rng.normal(0, noise, (2000, 384))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    agree(filled(name, vectors), vectors, unit(rng, 10, 384), 5)
+
+
 def test_by_hand(name):
     # cosines with (1, 0): 1, 0.6, 0, -1
     vectors = np.array([[0, 1], [0.6, 0.8], [-1, 0], [1, 0]], np.float32)
