@@ -44,8 +44,8 @@ def plate(slide: Rng) -> Plate:
         colony=np.asarray(pales[slide.integers(3)], np.float32),
         second=np.asarray([0.75, 0.3, 0.32], np.float32),
         share=slide.uniform(0.02, 0.3) if chance(slide, 0.6) else 0.0,
-        radius=log_uniform(slide, 2.0, 8),
-        number=log_uniform(slide, 30, 700),
+        radius=log_uniform(slide, 1.6, 7),
+        number=log_uniform(slide, 30, 1000),
         rim=slide.uniform(0.02, 0.06),
         size=slide.uniform(0.46, 0.53),
     )

@@ -102,6 +102,8 @@ def scatter(
 
     Points may lie up to ``margin`` pixels outside the field. Where there is no room for all, fewer come back.
     """
+    if n < 1:
+        return []
     low, high = np.array([-margin, -margin]), np.array([shape[0] + margin, shape[1] + margin])
     many = 12 * n + 20
     pool = rng.uniform(low, high, (many, 2))

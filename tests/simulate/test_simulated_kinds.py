@@ -11,6 +11,7 @@ from ragvlm.errors import InputError
 from ragvlm.simulate import KINDS, painter
 from ragvlm.simulate.picture import Picture
 from ragvlm.simulate.plan import plan
+from ragvlm.simulate.shapes import scatter
 
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 # kind -> labels whose number must stand in the caption
@@ -141,6 +142,15 @@ def test_pictures_of_one_slide_share_the_stain_and_the_field() -> None:
     assert a.pixels.shape == b.pixels.shape
     assert a.labels["stroma"] == b.labels["stroma"]
     assert not np.array_equal(a.pixels, b.pixels)
+
+
+@pytest.mark.parametrize(("n", "clusters"), [(0, 0), (1, 2), (40, 0), (40, 3), (5000, 0)])
+def test_scatter_keeps_its_distance_and_its_number(n: int, clusters: int) -> None:
+    places = np.asarray(scatter(np.random.default_rng(1), (200, 300), n, 20.0, clusters=clusters)).reshape(-1, 2)
+    assert len(places) <= n
+    assert clusters or n > 100 or len(places) == n
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(len(places))
+    assert not len(places) or apart.min() >= 20
 
 
 def test_unknown_kind_names_the_known_ones() -> None:
