@@ -20,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ragvlm.calibrate import calibrate_threshold
 from ragvlm.encoders import load_encoder
 from ragvlm.evidence import EvidenceChecker
-from ragvlm.facts import stem
-from ragvlm.numbers import parse_number, spell
-from ragvlm.sentences import bare, normalise, split_sentences
+from ragvlm.language.facts import stem
+from ragvlm.language.numbers import parse_number, spell
+from ragvlm.language.sentences import bare, normalise, split_sentences
+from ragvlm.threshold import calibrate_threshold
 from ragvlm.types import Context, Hit, Query, Record
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"

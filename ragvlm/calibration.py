@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ragvlm.abstain import calibrate
-from ragvlm.calibrate import calibrate_threshold
 from ragvlm.index import Index
+from ragvlm.threshold import calibrate_threshold
 
 
 def calibrate_index(index: Index) -> dict[str, Any]:
-    """The JSON object kept as ``manifest.calibration``: see ``ragvlm.abstain`` and ``ragvlm.calibrate``."""
+    """The JSON object kept as ``manifest.calibration``: see ``ragvlm.abstain`` and ``ragvlm.threshold``."""
     captions = [record.caption for record in index.records if record.caption]
     return calibrate(index) | {"evidence": calibrate_threshold(captions, index.encoder)}

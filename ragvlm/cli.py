@@ -44,6 +44,10 @@ Columns = Annotated[
 MaxPixels = Annotated[int | None, typer.Option(help="Refuse pictures with more pixels than this.")]
 
 
+class InterruptError(Exception):
+    """Ctrl-C during long work; says how far it came."""
+
+
 @app.command()
 def index(
     corpus: Annotated[Path, typer.Argument(help="A folder or file that holds a corpus.")],
@@ -247,11 +251,14 @@ def _pairs(items: list[str] | None) -> dict[str, str] | None:
 @contextmanager
 def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar with rate and ETA on stderr; silent where stderr is no terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    with _terminal().progress_bar(title) as update:
-        yield update
+    try:
+        if quiet or not sys.stderr.isatty():
+            yield lambda done, total: None
+        else:
+            with _terminal().progress_bar(title) as update:
+                yield update
+    except KeyboardInterrupt as error:  # caught here: the command-line library would swallow its message
+        raise InterruptError(str(error) or "interrupted; run the same command again to go on") from None
 
 
 def main() -> NoReturn:
@@ -263,7 +270,7 @@ def main() -> NoReturn:
     except RagvlmError as error:
         _say(f"ragvlm: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        _say("ragvlm: interrupted; run the same command again to go on")
+    except InterruptError as error:
+        _say(f"ragvlm: {error}")
         sys.exit(130)
     sys.exit(0)

@@ -10,11 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from ragvlm.conflicts import conflict, unstated
 from ragvlm.errors import InputError
-from ragvlm.facts import Facts, facts_of
-from ragvlm.labels import label_sentences, votes
-from ragvlm.sentences import bare, normalise, split_sentences
+from ragvlm.language.conflicts import conflict, unstated
+from ragvlm.language.facts import Facts, facts_of
+from ragvlm.language.labels import label_sentences, votes
+from ragvlm.language.sentences import bare, normalise, split_sentences
 from ragvlm.types import Context, Evidence, Float32, Hit, Record
 
 DEFAULT_THRESHOLD = 0.85

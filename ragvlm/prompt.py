@@ -13,7 +13,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ragvlm.errors import InputError
-from ragvlm.labels import label_sentences
+from ragvlm.language.labels import label_sentences
 from ragvlm.types import Context, Prompt, Record
 
 MAX_CHARS = 6000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,10 +205,16 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class VectorStore(Protocol):
-    """Nearest neighbours by inner product of unit vectors (cosine similarity, in [-1, 1])."""
+    """Nearest neighbours by inner product of unit vectors (cosine similarity, in [-1, 1]).
+
+    ``suffix`` ends the name of the file that ``save`` writes, as in ``.faiss``.
+    """
 
     name: str
+    suffix: str
     dim: int
+
+    def __init__(self, dim: int) -> None: ...
 
     def __len__(self) -> int: ...
 
@@ -220,12 +226,16 @@ class VectorStore(Protocol):
         """Scores and positions, both (n, min(k, len(self))), best first, equal scores by lower position."""
         ...
 
+    def get(self, positions: Int64) -> Float32:
+        """The vectors at ``positions`` (m,): float32 (m, dim), unit rows, a copy."""
+        ...
+
     def save(self, path: Path) -> None:
         """Write the store to the file ``path``."""
         ...
 
     @classmethod
-    def load(cls, path: Path) -> VectorStore:
+    def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote."""
         ...
 

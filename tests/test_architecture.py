@@ -13,8 +13,8 @@ ORDER = re.findall(
     r"\w+",
     """
     __init__ types errors paths privacy pseudonym registry pixels tiff images readers corpus simulate
-    encoders stores manifest segments build index queries duplicates fusion retrieve abstain
-    sentences labels prompt generators facts evidence describe report terminal cli
+    encoders stores index queries duplicates fusion retrieve abstain
+    language prompt generators evidence threshold calibration describe report terminal cli
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ragvlm.errors import InputError, RagvlmError, missing_extra, require
-from ragvlm.sentences import split_sentences
+from ragvlm.language.sentences import split_sentences
 from ragvlm.types import Prompt
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ragvlm.labels import votes
+from ragvlm.language.labels import votes
 from ragvlm.types import Prompt
 
 
 class TemplateGenerator:
-    """Says each label once: texts by weighted mode, numbers by weighted lower median (see ``ragvlm.labels``).
+    """Says each label once: texts by weighted mode, numbers by weighted lower median (see ``ragvlm.language.labels``).
 
     With ``tally`` each sentence says how many references agree, or between which values their numbers lie.
     """

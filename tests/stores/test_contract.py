@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ragvlm.errors import InputError, StoreError
 from ragvlm.registry import entries
-from ragvlm.stores import Store, load_store
-from ragvlm.types import Float32
+from ragvlm.stores import load_store
+from ragvlm.types import Float32, VectorStore
 
 NAMES = [name for name, entry in entries("stores").items() if not entry.missing]
 pytestmark = pytest.mark.parametrize("name", NAMES)
@@ -35,7 +35,7 @@ def brute(vectors: Float32, queries: Float32, k: int) -> tuple[list[list[float]]
     return scores, positions
 
 
-def agree(store: Store, vectors: Float32, queries: Float32, k: int) -> None:
+def agree(store: VectorStore, vectors: Float32, queries: Float32, k: int) -> None:
     scores, positions = store.search(queries, k)
     wanted_scores, wanted_positions = brute(vectors, queries, k)
     assert scores.dtype == np.float32
@@ -45,7 +45,7 @@ def agree(store: Store, vectors: Float32, queries: Float32, k: int) -> None:
     assert scores.tolist() == wanted_scores
 
 
-def filled(name: str, vectors: Float32) -> Store:
+def filled(name: str, vectors: Float32) -> VectorStore:
     store = load_store(name)(vectors.shape[1])
     store.add(vectors)
     return store

@@ -7,9 +7,9 @@ import json
 import pytest
 from texts import WordEncoder, context_of
 
-from ragvlm.calibrate import HIGHEST, LOWEST, calibrate_threshold
 from ragvlm.errors import InputError
 from ragvlm.evidence import DEFAULT_THRESHOLD, EvidenceChecker
+from ragvlm.threshold import HIGHEST, LOWEST, calibrate_threshold
 
 NOUNS = ["worm", "lung", "gland", "smear", "comet", "colony", "nucleus", "plate", "neuron", "fibre"]
 LOOKS = ["pale", "granular", "smooth", "folded", "stained", "glowing"]

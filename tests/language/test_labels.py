@@ -7,8 +7,8 @@ import math
 import pytest
 from texts import context_of
 
-from ragvlm.labels import label_sentence, label_sentences, votes
-from ragvlm.sentences import split_sentences
+from ragvlm.language.labels import label_sentence, label_sentences, votes
+from ragvlm.language.sentences import split_sentences
 from ragvlm.types import Record
 
 

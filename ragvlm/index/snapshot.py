@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from ragvlm.derived import open_store
-from ragvlm.manifest import Manifest
-from ragvlm.segments import METADATA, TEXTS, read_live, rows_with, to_record
+from ragvlm.index.derived import open_store
+from ragvlm.index.manifest import Manifest
+from ragvlm.index.segments import METADATA, TEXTS, read_live, rows_with, to_record
 from ragvlm.types import Float32, Int64, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ragvlm.stores import Store
+    from ragvlm.types import VectorStore
 
 
 class Records(Sequence[Record]):
@@ -51,8 +51,8 @@ class Snapshot:
 
     table: pa.Table
     records: Records
-    image_store: Store | None
-    text_store: Store | None
+    image_store: VectorStore | None
+    text_store: VectorStore | None
     image_rows: Int64
     text_rows: Int64
 
@@ -66,7 +66,7 @@ def read_snapshot(path: Path, manifest: Manifest, store: str) -> Snapshot:
     return Snapshot(table, Records(table), image_store, text_store, images, texts)
 
 
-def embeddings_of(store: Store | None, known: Int64, rows: Sequence[int] | Int64, dim: int) -> Float32:
+def embeddings_of(store: VectorStore | None, known: Int64, rows: Sequence[int] | Int64, dim: int) -> Float32:
     """The vectors of ``rows``, given the rows of all positions: float32 (m, dim), NaN where there is none."""
     wanted = np.asarray(rows, np.int64).reshape(-1)
     out = np.full((len(wanted), dim), np.nan, np.float32)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ragvlm.build import BuildOptions, BuildReport
-from ragvlm.derived import usable, write_derived
 from ragvlm.errors import CorpusError, InputError, StoreError
-from ragvlm.index import Index
-from ragvlm.ledger import Ledger, compact, next_number
-from ragvlm.manifest import NAME, Counts, Manifest, check_encoder, damaged, read_manifest, utc_now
-from ragvlm.prepare import Outcome, Prepared, Preparer, Skipped, Unchanged
-from ragvlm.segments import Row, to_json, write_segment
+from ragvlm.index.build import BuildOptions, BuildReport
+from ragvlm.index.derived import usable, write_derived
+from ragvlm.index.index import Index
+from ragvlm.index.ledger import Ledger, compact, next_number
+from ragvlm.index.manifest import NAME, Counts, Manifest, check_encoder, damaged, read_manifest, utc_now
+from ragvlm.index.prepare import Outcome, Prepared, Preparer, Skipped, Unchanged
+from ragvlm.index.segments import Row, to_json, write_segment
 from ragvlm.types import Encoder, Float32
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragvlm.conflicts import conflict, unstated
-from ragvlm.facts import facts_of, stem
-from ragvlm.numbers import spell
+from ragvlm.language.conflicts import conflict, unstated
+from ragvlm.language.facts import facts_of, stem
+from ragvlm.language.numbers import spell
 
 SMEAR = "Stained blood smear showing one white blood cell, 19 red blood cells and no platelets."
 AGREE = [

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from ragvlm.numbers import parse_number
-from ragvlm.places import places_of, positions_of
-from ragvlm.sentences import language
+from ragvlm.language.numbers import parse_number
+from ragvlm.language.places import places_of, positions_of
+from ragvlm.language.sentences import language
 
 Phrase = tuple[str, ...]
 

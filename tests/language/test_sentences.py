@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragvlm.sentences import bare, normalise, split_sentences
+from ragvlm.language.sentences import bare, normalise, split_sentences
 
 
 @pytest.mark.parametrize(

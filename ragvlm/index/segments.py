@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragvlm.errors import StoreError
-from ragvlm.manifest import Manifest, Segment
+from ragvlm.index.manifest import Manifest, Segment
 from ragvlm.paths import atomic_path, sha256_file
 from ragvlm.types import Float32, Int64, Record
 

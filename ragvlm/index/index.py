@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ragvlm.errors import InputError, StoreError
-from ragvlm.manifest import Manifest, check_encoder, check_segments, read_manifest
+from ragvlm.index.manifest import Manifest, check_encoder, check_segments, read_manifest
+from ragvlm.index.snapshot import Snapshot, embeddings_of, read_snapshot
 from ragvlm.paths import sha256_file
-from ragvlm.snapshot import Snapshot, embeddings_of, read_snapshot
 from ragvlm.types import Encoder, Float32, Hit, Int64, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ragvlm.build import BuildReport
     from ragvlm.corpus import Corpus
-    from ragvlm.stores import Store
+    from ragvlm.index.build import BuildReport
+    from ragvlm.types import VectorStore
 
 RETRIES = 3
 
@@ -73,7 +73,7 @@ class Index:
         Raises CorpusError where nothing can be indexed, InputError where ``path`` holds something else,
         EncoderMismatchError where another encoder built the index, StoreError where another process writes it.
         """
-        from ragvlm.build import BuildOptions, build_index
+        from ragvlm.index.build import BuildOptions, build_index
 
         options = BuildOptions(
             store=store,
@@ -133,12 +133,12 @@ class Index:
         return self._state.records
 
     @property
-    def image_store(self) -> Store | None:
+    def image_store(self) -> VectorStore | None:
         """The store of the picture embeddings, None where there are none."""
         return self._state.image_store
 
     @property
-    def text_store(self) -> Store | None:
+    def text_store(self) -> VectorStore | None:
         """The store of the caption embeddings, None where there are none."""
         return self._state.text_store
 

@@ -44,7 +44,9 @@ def build_until(corpus: Corpus, out: Path, delay: float, die_at: int) -> None:
 
 def start(corpus: Corpus, out: Path, delay: float = 0.0, die_at: int = -1) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "ragvlm.corpus", "ragvlm.writer", "pyarrow.parquet", "faiss", "filelock"])
+    context.set_forkserver_preload(
+        ["pytest", "ragvlm.corpus", "ragvlm.index.writer", "pyarrow.parquet", "faiss", "filelock"]
+    )
     process = context.Process(target=build_until, args=(corpus, out, delay, die_at))
     process.start()
     return process

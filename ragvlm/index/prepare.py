@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ragvlm.errors import CorpusError, ImageError
 from ragvlm.images import open_image, perceptual_hash, pixel_hash
+from ragvlm.index.segments import Row, hash_row
 from ragvlm.paths import sha256_file
-from ragvlm.segments import Row, hash_row
 from ragvlm.types import Record
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ import pytest
 from filelock import FileLock
 from tiny import ColourEncoder, build, content, files, make_corpus, of, paint
 
-from ragvlm import writer
 from ragvlm.corpus import Corpus
 from ragvlm.errors import CorpusError, InputError, RagvlmError, StoreError
-from ragvlm.index import Index
+from ragvlm.index import Index, writer
 from ragvlm.types import Record
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ragvlm.errors import InputError
 from ragvlm.evidence import DEFAULT_THRESHOLD, Reference, SentenceVectors, TextEncoder
-from ragvlm.sentences import normalise
+from ragvlm.language.sentences import normalise
 from ragvlm.types import Record
 
 LOWEST, HIGHEST = 0.7, 0.95

@@ -14,8 +14,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ragvlm.numbers import spell
-from ragvlm.sentences import split_sentences
+from ragvlm.language.numbers import spell
+from ragvlm.language.sentences import split_sentences
 from ragvlm.types import Context, Hit, Label, Record
 
 

@@ -6,14 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from ragvlm.errors import StoreError
-from ragvlm.lock import writing
-from ragvlm.manifest import Derived, Manifest, read_manifest
+from ragvlm.index.lock import writing
+from ragvlm.index.manifest import Derived, Manifest, read_manifest
+from ragvlm.index.segments import EMBEDDINGS, read_embeddings
 from ragvlm.paths import atomic_path, sha256_file
-from ragvlm.segments import EMBEDDINGS, read_embeddings
-from ragvlm.stores import Store, load_store
+from ragvlm.stores import load_store
+from ragvlm.types import VectorStore
 
 
-def build_store(root: Path, manifest: Manifest, kind: str, name: str) -> Store:
+def build_store(root: Path, manifest: Manifest, kind: str, name: str) -> VectorStore:
     """A store called ``name`` with all live embeddings of ``kind`` ("image" or "text"), in row order."""
     store = load_store(name)(manifest.image_dim if kind == "image" else manifest.text_dim)
     for vectors in read_embeddings(root, manifest, kind):
@@ -43,7 +44,7 @@ def usable(root: Path, manifest: Manifest) -> bool:
     return True
 
 
-def open_store(root: Path, manifest: Manifest, kind: str, rows: int, name: str) -> Store | None:
+def open_store(root: Path, manifest: Manifest, kind: str, rows: int, name: str) -> VectorStore | None:
     """The store of ``kind`` with ``rows`` vectors, None where there are none.
 
     Maps its file; where that is missing, stale or unreadable, builds the store from the segments and, if the
@@ -67,7 +68,7 @@ def open_store(root: Path, manifest: Manifest, kind: str, rows: int, name: str) 
     return store
 
 
-def _repair(root: Path, manifest: Manifest, kind: str, store: Store) -> None:
+def _repair(root: Path, manifest: Manifest, kind: str, store: VectorStore) -> None:
     with writing(root):
         latest = read_manifest(root)
         if latest.segments != manifest.segments or latest.store != manifest.store:
@@ -80,7 +81,7 @@ def _repair(root: Path, manifest: Manifest, kind: str, store: Store) -> None:
                 (root / old.file).unlink()
 
 
-def _write(root: Path, store: Store, kind: str, generation: int) -> Derived:
+def _write(root: Path, store: VectorStore, kind: str, generation: int) -> Derived:
     name = f"{kind}-{generation:06d}{store.suffix}"
     with atomic_path(root / name) as temporary:
         store.save(temporary)

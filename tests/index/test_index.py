@@ -109,7 +109,7 @@ def test_labels_and_extra_of_any_type(tmp_path):
     record = Record(id="a", caption="red", labels={"n": 3, "ok": True, "f": 0.5}, extra=extra)
     index = build(of(tmp_path, [replace(record, extra={})]), tmp_path / "i")
     assert index.records[0].labels == {"n": 3, "ok": True, "f": 0.5}
-    from ragvlm.segments import to_json
+    from ragvlm.index.segments import to_json
 
     assert json.loads(to_json(extra)) == {"list": [1, "é"], "nan": None, "array": [0, 1, 2], "path": "x"}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragvlm.numbers import is_number_word, parse_number, spell
+from ragvlm.language.numbers import is_number_word, parse_number, spell
 
 ONES = re.findall(
     r"\w+",

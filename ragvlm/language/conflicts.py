@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ragvlm.facts import Facts, Phrase, Quantity, squash
-from ragvlm.places import is_stated
-from ragvlm.sentences import language
+from ragvlm.language.facts import Facts, Phrase, Quantity, squash
+from ragvlm.language.places import is_stated
+from ragvlm.language.sentences import language
 
 
 def conflict(claim: Facts, reference: Facts) -> str | None:

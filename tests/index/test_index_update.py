@@ -37,7 +37,7 @@ def test_unchanged_encodes_nothing_and_writes_nothing(corpus, out):
 
 def test_unchanged_decodes_nothing(corpus, out, monkeypatch):
     build(corpus, out)
-    monkeypatch.setattr("ragvlm.prepare.open_image", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr("ragvlm.index.prepare.open_image", lambda *_, **__: pytest.fail("decoded"))
     assert build(corpus, out).report.unchanged == 8
 
 

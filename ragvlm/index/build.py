@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragvlm import lock
 from ragvlm.errors import InputError, StoreError
-from ragvlm.manifest import NAME, read_manifest
+from ragvlm.index import lock
+from ragvlm.index.manifest import NAME, read_manifest
 
 if TYPE_CHECKING:
     from ragvlm.corpus import Corpus
-    from ragvlm.index import Index
+    from ragvlm.index.index import Index
     from ragvlm.types import Encoder
 
 
@@ -90,8 +90,8 @@ def build_index(
     calibrate: Callable[[Index], Mapping[str, Any]] | bool,
 ) -> Index:
     """See ``Index.build``."""
+    from ragvlm.index.writer import Writer
     from ragvlm.stores import load_store
-    from ragvlm.writer import Writer
 
     started = time.perf_counter()
     load_store(options.store)

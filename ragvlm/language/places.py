@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from ragvlm.sentences import language
+from ragvlm.language.sentences import language
 
 
 @cache

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from tiny import build, make_corpus
 
-from ragvlm import derived
 from ragvlm.errors import StoreError
-from ragvlm.index import Index
+from ragvlm.index import Index, derived
 
 
 @pytest.fixture

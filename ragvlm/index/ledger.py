@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ragvlm.manifest import Counts, Manifest, Segment
-from ragvlm.segments import Mask, Row, keep, live_masks, read_live, read_segment, write_table
+from ragvlm.index.manifest import Counts, Manifest, Segment
+from ragvlm.index.segments import Mask, Row, keep, live_masks, read_live, read_segment, write_table
 
 _COLUMNS = ("id", "row_hash", "image", "caption", "source", "licence")
 
