@@ -168,6 +168,8 @@ def read_embeddings(root: Path, manifest: Manifest, kind: str) -> Iterator[Float
 
 def rows_with(table: pa.Table, column: str) -> Int64:
     """The rows of ``table`` where ``column`` holds a value, as int64 (m,)."""
+    if table[column].null_count == 0:  # the usual case, and it spares a query the import of pyarrow.compute
+        return np.arange(table.num_rows, dtype=np.int64)
     import pyarrow.compute as pc
 
     return _numbers(pc.indices_nonzero(table[column].is_valid()), np.uint64).astype(np.int64)
