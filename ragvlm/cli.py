@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ragvlm.errors import InputError, RagvlmError
+from ragvlm.arguments import (
+    Columns,
+    Diversity,
+    Duplicates,
+    ExcludeId,
+    Fusion,
+    IndexDir,
+    Json,
+    KeepSubject,
+    MaxPixels,
+    Subject,
+    pairs,
+    value,
+)
+from ragvlm.errors import RagvlmError
 
 if TYPE_CHECKING:
     from ragvlm.types import Description
@@ -28,21 +42,6 @@ app = typer.Typer(
 corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(corpus_app, name="corpus")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-IndexDir = Annotated[Path, typer.Option("--index", "-i", help="An index folder.", metavar="DIR")]
-Subject = Annotated[
-    str | None,
-    typer.Option("--subject-id", help="Subject of the query: its own references are left out.", metavar="ID"),
-]
-Fusion = Annotated[str, typer.Option(help="How rankings are fused: rrf or score.")]
-Duplicates = Annotated[str, typer.Option(help="References that show the query's own picture: report, exclude or off.")]
-Diversity = Annotated[float, typer.Option(help="0 ranks by similarity alone, towards 1 by difference.")]
-Columns = Annotated[
-    list[str] | None,
-    typer.Option("--column", "-c", help="FIELD=COLUMN, e.g. caption=report or labels=wbc,rbc.", metavar="FIELD=COLUMN"),
-]
-MaxPixels = Annotated[int | None, typer.Option(help="Refuse pictures with more pixels than this.")]
-
 
 class InterruptError(Exception):
     """Ctrl-C during long work; says how far it came."""
@@ -56,7 +55,11 @@ def index(
     store: Annotated[str, typer.Option(help="faiss or numpy.")] = "faiss",
     column: Columns = None,
     batch_size: Annotated[int, typer.Option(help="Pictures a batch.")] = 16,
+    segment_rows: Annotated[int, typer.Option(help="Records a commit.")] = 512,
     max_pixels: MaxPixels = None,
+    plain_subjects: Annotated[
+        bool, typer.Option("--plain-subjects", help="Keep subject and study ids as they are, not hashed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Index a corpus, or bring its index up to date.
@@ -66,7 +69,7 @@ def index(
     from ragvlm.corpus import Corpus
     from ragvlm.index import Index
 
-    source = Corpus.load(corpus, columns=_pairs(column))
+    source = Corpus.load(corpus, columns=pairs(column, "--column") or None)
     if source.dropped_columns:
         _say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
     if source.unlisted:
@@ -78,7 +81,9 @@ def index(
             encoder=encoder,
             store=store,
             batch_size=batch_size,
+            segment_rows=segment_rows,
             max_pixels=max_pixels,
+            hash_subject=not plain_subjects,
             progress=progress,
         )
     report = built.report.to_dict()
@@ -97,6 +102,8 @@ def search(
     duplicates: Duplicates = "report",
     diversity: Diversity = 0.0,
     subject_id: Subject = None,
+    keep_subject: KeepSubject = False,
+    exclude_id: ExcludeId = None,
     as_json: Json = False,
 ) -> None:
     """Find the references nearest to a picture or words."""
@@ -104,7 +111,15 @@ def search(
     from ragvlm.types import hit_to_dict
 
     hits = Index.open(index_dir).search(
-        query, k, mode, fusion=fusion, duplicates=duplicates, diversity=diversity, subject_id=subject_id
+        query,
+        k,
+        mode,
+        fusion=fusion,
+        duplicates=duplicates,
+        diversity=diversity,
+        subject_id=subject_id,
+        exclude_subject=not keep_subject,
+        exclude_ids=frozenset(exclude_id or ()),
     )
     if as_json:
         _print({"query": query, "hits": [hit_to_dict(hit) for hit in hits]})
@@ -124,6 +139,8 @@ def describe(
     duplicates: Duplicates = "report",
     diversity: Diversity = 0.0,
     subject_id: Subject = None,
+    keep_subject: KeepSubject = False,
+    exclude_id: ExcludeId = None,
     template: Annotated[str, typer.Option(help="Prompt template.")] = "describe",
     threshold: Annotated[
         float | None, typer.Option(help="Support from which a reference counts [as calibrated].")
@@ -131,6 +148,9 @@ def describe(
     keep_unsupported: Annotated[
         bool, typer.Option("--keep-unsupported", help="Mark unsupported sentences instead of dropping them.")
     ] = False,
+    generator_option: Annotated[
+        list[str] | None, typer.Option(help="An option of the generator; may be repeated.", metavar="NAME=VALUE")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.", metavar="OUT.html")] = None,
     as_json: Json = False,
 ) -> None:
@@ -152,6 +172,9 @@ def describe(
         fusion=fusion,
         duplicates=duplicates,
         diversity=diversity,
+        exclude_subject=not keep_subject,
+        exclude_ids=frozenset(exclude_id or ()),
+        generator_options={name: value(text) for name, text in pairs(generator_option, "--generator-option").items()},
     )
     found: list[Description] = []
     with _progress("Describing", quiet=len(images) < 2) as progress:
@@ -239,13 +262,6 @@ def _say(line: str) -> None:
 
 def _some(items: Sequence[str]) -> str:
     return ", ".join(items[:5]) + (", ..." if len(items) > 5 else "")
-
-
-def _pairs(items: list[str] | None) -> dict[str, str] | None:
-    pairs = dict(item.partition("=")[::2] for item in items or [])
-    if not all(pairs.values()):
-        raise InputError("--column takes FIELD=COLUMN, for example --column caption=report")
-    return pairs or None
 
 
 @contextmanager

@@ -1,0 +1,44 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ragvlm.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+IndexDir = Annotated[Path, typer.Option("--index", "-i", help="An index folder.", metavar="DIR")]
+Subject = Annotated[
+    str | None,
+    typer.Option("--subject-id", help="Subject of the query: its own references are left out.", metavar="ID"),
+]
+Fusion = Annotated[str, typer.Option(help="How rankings are fused: rrf or score.")]
+Duplicates = Annotated[str, typer.Option(help="References that show the query's own picture: report, exclude or off.")]
+Diversity = Annotated[float, typer.Option(help="0 ranks by similarity alone, towards 1 by difference.")]
+KeepSubject = Annotated[bool, typer.Option("--keep-subject", help="Keep references of the query's own subject.")]
+ExcludeId = Annotated[list[str] | None, typer.Option(help="Leave out this record; may be repeated.", metavar="ID")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", "-c", help="FIELD=COLUMN, e.g. caption=report or labels=wbc,rbc.", metavar="FIELD=COLUMN"),
+]
+MaxPixels = Annotated[int | None, typer.Option(help="Refuse pictures with more pixels than this.")]
+
+
+def pairs(items: list[str] | None, option: str) -> dict[str, str]:
+    """NAME=VALUE items as a dict; ``option`` is named in the InputError for one that is neither."""
+    pairs = dict(item.partition("=")[::2] for item in items or [])
+    if not all(pairs.values()):
+        raise InputError(f"{option} takes NAME=VALUE, not {next(n for n in pairs if not pairs[n])!r}")
+    return pairs
+
+
+def value(text: str) -> Any:
+    """A number, true or false as such, anything else as words."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
