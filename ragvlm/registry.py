@@ -10,7 +10,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,7 +21,10 @@ from ragvlm.errors import InputError, missing_extra
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One plug-in: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed."""
+    """One plug-in: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed.
+
+    ``options`` are arguments of the class that go with this name, such as a checkpoint: several names may share a class.
+    """
 
     kind: str
     name: str
@@ -30,6 +34,7 @@ class Entry:
     modules: tuple[str, ...] = ()
     hub_id: str | None = None
     licence: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def missing(self) -> tuple[str, ...]:

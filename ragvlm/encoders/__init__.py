@@ -28,7 +28,9 @@ def load_encoder(name: str = "embedded", **options: Any) -> Encoder:
     plug_in, _, model = name.partition(":")
     if model:
         options = {"model": model} | options
-    encoder_class = find("encoders", plug_in).load()
+    entry = find("encoders", plug_in)
+    options = {**entry.options, **options}
+    encoder_class = entry.load()
     known = inspect.signature(encoder_class).parameters
     for option in options:
         if option not in known:

@@ -16,7 +16,9 @@ def load_generator(name: str = "consensus", **options: Any) -> Generator:
     Raises InputError for an unknown name or option, MissingExtraError with the pip command where a package is
     absent.
     """
-    maker = find("generators", name).load()
+    entry = find("generators", name)
+    options = {**entry.options, **options}
+    maker = entry.load()
     try:
         inspect.signature(maker).bind(**options)
     except TypeError as error:
