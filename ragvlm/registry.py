@@ -23,7 +23,7 @@ from ragvlm.errors import InputError, missing_extra
 class Entry:
     """One plug-in: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed.
 
-    ``options`` are arguments of the class that go with this name, such as a checkpoint: several names may share a class.
+    ``options`` are arguments of the class that go with this name, such as a checkpoint, so that names may share a class.
     """
 
     kind: str
