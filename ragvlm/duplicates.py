@@ -1,8 +1,7 @@
-"""Near-duplicate guard: which references show the query's own picture, and which of one index are equal."""
+"""Near-duplicate guard: which references show the query's own picture."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ragvlm.types import Float32, Query
@@ -30,15 +29,3 @@ def duplicates_of(index: Index, query: Query, vector: Float32 | None) -> dict[in
             if row not in found and hamming(own, index.phashes[row]) <= NEAR_BITS:
                 found[row] = "near"
     return found
-
-
-def exact_duplicates(index: Index) -> list[tuple[str, ...]]:
-    """Groups of record ids whose pictures have equal pixels, within one index."""
-    order = sorted(range(len(index.content_hashes)), key=lambda row: index.content_hashes[row] or "")
-    groups: list[list[int]] = [[row] for row in order[:1]]
-    for before, row in pairwise(order):
-        if index.content_hashes[row] and index.content_hashes[row] == index.content_hashes[before]:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return [tuple(index.records[row].id for row in sorted(group)) for group in groups if len(group) > 1]

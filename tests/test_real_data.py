@@ -36,8 +36,8 @@ def test_other_channels_of_a_field_are_found_unless_the_subject_is_excluded(
         found += any(subjects[other] == own for other in near)
         assert not any(subjects[hit.record.id] == own for hit in assays.search(picture, k=10, subject_id=own))
     assert len(fields) == 20
-    # the default encoder finds 18 of 20 among the 10 nearest less itself; two channels may look nothing alike
-    assert found >= 16
+    # the default encoder finds one for 19 of 20 among the 10 nearest; two channels may look nothing alike
+    assert found >= 17
 
 
 def test_the_assay_of_a_picture_is_found(assays: rv.Index, shared_data: Path) -> None:

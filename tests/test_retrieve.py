@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from tiny import COLOURS, ColourEncoder, build, make_corpus, of
 
-from ragvlm.duplicates import exact_duplicates
 from ragvlm.errors import ImageError, InputError
 from ragvlm.index import Index
 from ragvlm.types import Query, Record
@@ -129,7 +128,7 @@ def test_equal_pixels_within_an_index_are_found(tmp_path: Path) -> None:
     whole = make_corpus(tmp_path / "c", 4)
     twice = [*whole.records, Record(id="copy", image=whole.records[1].image)]
     index = build(of(whole.root, twice), tmp_path / "i")
-    assert exact_duplicates(index) == [("a01", "copy")]
+    assert index.exact_duplicates() == [("a01", "copy")]
     assert index.info()["exact_duplicates"] == [["a01", "copy"]]
 
 

@@ -171,6 +171,14 @@ class Index:
         """The perceptual hash of each row's picture, in [0, 2**64); 0 without a picture."""
         return [int(digits or "0", 16) for digits in self._state.table["phash"].to_pylist()]
 
+    def exact_duplicates(self) -> list[tuple[str, ...]]:
+        """Groups of ids of records whose pictures have equal pixels, in row order."""
+        groups: dict[str, list[str]] = {}
+        for record, digest in zip(self._state.table["id"].to_pylist(), self.content_hashes, strict=True):
+            if digest:
+                groups.setdefault(digest, []).append(record)
+        return [tuple(group) for group in groups.values() if len(group) > 1]
+
     def image_path(self, record: Record) -> Path | None:
         """Where the picture of ``record`` lay when the corpus was indexed."""
         return Path(self.manifest.corpus_root) / record.image if record.image is not None else None
@@ -207,8 +215,6 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """What ``ragvlm info --json`` prints."""
-        from ragvlm.duplicates import exact_duplicates
-
         manifest, counts = self.manifest, self.manifest.counts
         return {
             "path": str(self.path),
@@ -225,7 +231,7 @@ class Index:
             "segments": len(manifest.segments),
             "complete": manifest.complete,
             "skipped": manifest.skipped,
-            "exact_duplicates": [list(group) for group in exact_duplicates(self)],
+            "exact_duplicates": [list(group) for group in self.exact_duplicates()],
             "subjects_hashed": manifest.subject_key is not None,
             "created": manifest.created,
             "updated": manifest.updated,
