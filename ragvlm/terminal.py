@@ -33,19 +33,19 @@ def hits_table(hits: Sequence[Hit]) -> None:
     table.add_column("caption", overflow="fold")
     for hit in hits:
         table.add_row(str(hit.rank), f"{hit.score:.3f}", escape(_name(hit)), escape(_words(hit)))
-    Console().print(table)
+    Console(highlight=False).print(table)
 
 
 def show_description(description: Description) -> None:
     """The text with its citations, then the references, or the reason for abstaining."""
-    console = Console()
+    console = Console(highlight=False)
     # a pipe has no width: there every line is whole
     wrap = not console.is_terminal
     console.print(f"[bold]{escape(description.query_id)}[/bold]", soft_wrap=True)
     if description.abstained:
         console.print(f"[yellow]Abstained:[/yellow] {escape(description.reason or '')}", soft_wrap=wrap)
     else:
-        console.print(escape(description.cited_text), soft_wrap=wrap, highlight=False)
+        console.print(escape(description.cited_text), soft_wrap=wrap)
         console.print(f"[dim]confidence {description.confidence:.2f}[/dim]")
     cited = {i for item in description.evidence for i in item.record_ids}
     for hit in description.context.hits:
@@ -69,7 +69,7 @@ def models_table(entries: Sequence[Entry]) -> None:
         if entry.command:
             about += f"\n{entry.command}"
         table.add_row(entry.kind[:-1], f"[bold]{entry.name}[/bold]", usable, escape(about))
-    Console().print(table)
+    Console(highlight=False).print(table)
 
 
 def show_mapping(facts: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ def show_mapping(facts: Mapping[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), escape(_plain(value)))
-    Console().print(table)
+    Console(highlight=False).print(table)
 
 
 @contextmanager
