@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ragvlm.errors import InputError, RagvlmError, missing_extra, require
-from ragvlm.language.sentences import split_sentences
+from ragvlm.generators.tidy import tidy
 from ragvlm.types import Prompt
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -71,19 +70,6 @@ class SmolLM2Generator:
         choice = answer["choices"][0]
         text = str(choice["message"]["content"] or "")
         return tidy(text, len(prompt.cited_ids), cut=choice["finish_reason"] == "length")
-
-
-def tidy(text: str, references: int, *, cut: bool) -> str:
-    """``text`` without citations of the ``references``, such as [2] or [1, 3], and without repeated sentences.
-
-    Where ``cut``, without its torn end.
-    """
-    cited = "|".join(str(n) for n in range(references, 0, -1))
-    bare = re.sub(rf"\s*\[(?:{cited})(?:\s*,\s*(?:{cited}))*\]", "", text)
-    if cut:
-        bare = re.sub(r"(^|(?<=[.!?]))[^.!?]*$", "", bare)
-    # so small a model may say one sentence over and over
-    return " ".join(dict.fromkeys(split_sentences(bare)))
 
 
 def _weights() -> Path:

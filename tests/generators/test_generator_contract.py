@@ -17,10 +17,12 @@ PRIVATE = Record(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=sorted(entries("generators")))
+@pytest.fixture(params=sorted(entries("generators")))
 def generator(request: pytest.FixtureRequest) -> Generator:
     if missing := entries("generators")[request.param].missing:
         pytest.skip(f"{request.param}: {missing[0]} is not installed")
+    if request.param == "openai":
+        return load_generator("openai", base_url=request.getfixturevalue("chat_server").url)
     options = {"max_new_tokens": 24} if request.param == "smollm2" else {}
     return load_generator(request.param, **options)
 

@@ -9,7 +9,8 @@ import pytest
 
 from ragvlm.errors import InputError, MissingExtraError, RagvlmError
 from ragvlm.generators import smollm2
-from ragvlm.generators.smollm2 import SmolLM2Generator, tidy
+from ragvlm.generators.smollm2 import SmolLM2Generator
+from ragvlm.generators.tidy import tidy
 
 
 @pytest.mark.parametrize("options", [{"temperature": -1}, {"max_new_tokens": 0}, {"max_new_tokens": 5000}])

@@ -1,0 +1,115 @@
+"""Any server that speaks the chat-completions protocol of OpenAI: vLLM, Ollama, llama.cpp, TGI, or OpenAI itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ragvlm.errors import InputError, RagvlmError
+from ragvlm.generators.chatserver import ChatServer
+from ragvlm.generators.pictures import data_uri
+from ragvlm.generators.tidy import tidy
+from ragvlm.types import Prompt
+
+
+class OpenAIGenerator:
+    """Writes from the numbered references of the prompt and, with ``with_image``, from the picture itself.
+
+    What leaves this computer is the prompt (captions or labels of the references, the words of the query) and the
+    pixels of the query's picture, drawn anew as JPEG without its metadata: no ids, subjects, studies, paths or
+    extra columns. Words burnt into the pixels go with them.
+
+    Args:
+        base_url: where the server's API begins, as in "http://127.0.0.1:8000/v1"; default ``$OPENAI_BASE_URL``.
+        model: one of the server's models; None takes the only one that it offers.
+        max_tokens: a text ends there at the latest; a sentence that this cuts is left out.
+        temperature: 0 asks for the likeliest tokens; servers need not give equal texts even so.
+        timeout: seconds of silence after which the server counts as gone.
+        with_image: whether the picture goes along; the model must then be one that sees.
+        max_side: pixels; a larger picture is scaled down to this on its longer side.
+        concurrency: requests at a time.
+        retries: how often a busy server (429, 5xx) is asked again, after 1, 2, 4, ... times ``backoff`` seconds, or
+            as long as it asks for, 60 seconds at most.
+
+    The API key is read from ``$RAGVLM_API_KEY``, else ``$OPENAI_API_KEY``; it is sent to ``base_url`` alone.
+
+    Raises InputError for an option out of range or a model that must be named, RagvlmError for a server that
+    can't be reached or does not answer as it should.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        base_url: str | None = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        timeout: float = 120.0,
+        with_image: bool = True,
+        max_side: int = 1024,
+        concurrency: int = 2,
+        retries: int = 4,
+        backoff: float = 1.0,
+    ) -> None:
+        for name, number, least in (
+            ("max_tokens", max_tokens, 1), ("temperature", temperature, 0), ("max_side", max_side, 32),
+            ("concurrency", concurrency, 1), ("retries", retries, 0), ("backoff", backoff, 0),
+        ):  # fmt: skip
+            if number < least:
+                raise InputError(f"{name} is {number}: choose {least} or more")
+        self.server = ChatServer(base_url, timeout=timeout, retries=retries, backoff=backoff)
+        self.model = model or self.server.only_model()
+        self.name = f"openai:{self.model}"
+        self.max_tokens, self.temperature, self.with_image = max_tokens, temperature, with_image
+        self.max_side, self.concurrency = max_side, concurrency
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """One text a prompt, without the model's own citations; empty where the prompt cites nothing.
+
+        Raises RagvlmError at the first prompt that the server does not answer; the others are not sent any more.
+        """
+        pool = ThreadPoolExecutor(self.concurrency)
+        try:
+            return list(pool.map(self._write, prompts))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _write(self, prompt: Prompt) -> str:
+        if not prompt.cited_ids:
+            return ""
+        answer = self.server.post(
+            "chat/completions",
+            {
+                "model": self.model,
+                "messages": self._messages(prompt),
+                "max_tokens": self.max_tokens,
+                "temperature": self.temperature,
+                "stream": False,
+            },
+        )
+        text, cut = _first_choice(answer, self.server.base_url)
+        return tidy(text, len(prompt.cited_ids), cut=cut)
+
+    def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
+        content: Any = prompt.user
+        if self.with_image and prompt.images:
+            pictures = [{"type": "image_url", "image_url": {"url": data_uri(i, self.max_side)}} for i in prompt.images]
+            content = [{"type": "text", "text": prompt.user}, *pictures]
+        return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
+
+
+def _first_choice(answer: Any, base_url: str) -> tuple[str, bool]:
+    """The text, and whether the bound on tokens cut it."""
+    try:
+        choice = answer["choices"][0]
+        text, reason = choice["message"]["content"] or "", choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise RagvlmError(
+            f"{base_url}: the answer holds no choices[0].message.content: is it a chat server?"
+        ) from error
+    if not isinstance(text, str):
+        raise RagvlmError(f"{base_url}: the answer's content is not text: choose a model that writes text")
+    # reasoning models think aloud before they answer; a thought that the bound cut has no answer after it
+    return re.sub(r"<think>.*?(</think>|$)", "", text, flags=re.DOTALL).strip(), reason == "length"
