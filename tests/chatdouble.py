@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ChatServerDouble:
-    """Repeats the first reference of each prompt, once the answers (status, headers, body) of ``script`` are used up."""
+    """Repeats the first reference of each prompt. ``script``: answers (status, headers, body) that come before."""
 
     def __init__(self) -> None:
         self.script: list[tuple[int, dict[str, str], bytes]] = []
