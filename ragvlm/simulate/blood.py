@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from ragvlm.simulate.camera import Camera, bayer, colour_camera, sharpen, white_balance
 from ragvlm.simulate.leukocytes import TYPES, paint_leukocyte
 from ragvlm.simulate.nuclei import distinct
-from ragvlm.simulate.optics import blur, defocus, fractal_noise, illumination, smooth_noise
+from ragvlm.simulate.optics import blur, defocus, fractal_noise, illumination, smooth_noise, veil
 from ragvlm.simulate.picture import Float, Labels, Picture, Rng, Scalar, Shape, chance, field_shape, log_uniform
 from ragvlm.simulate.shapes import Patch, outline, patch, scatter, within
-from ragvlm.simulate.stains import stain_vector, transmit
+from ragvlm.simulate.stains import stain_mixture, stain_vector, transmit
 from ragvlm.simulate.words import count, density_word, listing, paragraph, pick, place_word, size_word, verb
 
 MODALITY = "bright-field microscopy"
@@ -47,36 +47,42 @@ class Smear:
     blur: float
     sharp: float
     stain: str
+    glare: float
+    filling: float
+    lilac: float
 
 
 def smear(slide: Rng) -> Smear:
     """Draw a slide, from faint to strong stain, low to high magnification."""
-    lamp = slide.uniform(0.68, 0.95) * white_balance(slide, 0.035)
+    lamp = slide.uniform(0.68, 0.95) * white_balance(slide, 0.03)
     return Smear(
         shape=field_shape(slide),
         camera=colour_camera(slide),
         lamp=np.asarray(lamp, np.float32),
-        radius=log_uniform(slide, 30, 66) if chance(slide, 0.65) else log_uniform(slide, 15, 30),
-        covered=slide.uniform(0.15, 0.8),
+        radius=log_uniform(slide, 34, 64) if chance(slide, 0.65) else log_uniform(slide, 15, 30),
+        covered=slide.uniform(0.25, 0.85),
         pallor=slide.uniform(0.15, 0.85),
-        ragged=slide.uniform(0.0, 0.05),
+        ragged=slide.uniform(0.0, 0.06),
         variety=slide.uniform(0.05, 0.35),
         merge=slide.uniform(0.75, 1.8),
         keep_off=slide.uniform(0.35, 0.8),
-        stack=max(0.0, slide.uniform(-0.15, 0.25)),
+        stack=slide.uniform(0.05, 0.75),
         rim=slide.uniform(0.2, 0.9),
         punched=slide.uniform(0, 0.7),
-        chain=slide.uniform(2, 7) if chance(slide, 0.5) else 1.0,
+        chain=slide.uniform(1.5, 6) if chance(slide, 0.5) else 1.0,
         glints=log_uniform(slide, 2, 30),
-        haemoglobin=slide.uniform(0.13, 0.34),
-        red=stain_vector(slide, "haemoglobin", 0.055),
-        blue=stain_vector(slide, "azure"),
+        haemoglobin=slide.uniform(0.12, 0.32),
+        red=stain_mixture(slide, "haemoglobin", "grey haemoglobin", 0.05),
+        blue=stain_mixture(slide, "azure", "bright azure", 0.03),
         pink=stain_vector(slide, "cytoplasm", 0.08),
         granule=stain_vector(slide, "granules", 0.08),
         fall=slide.uniform(0, 0.3),
-        blur=slide.uniform(0.6, 3.0),
-        sharp=slide.uniform(0, 0.8),
+        blur=slide.uniform(1.0, 3.2),
+        sharp=slide.uniform(0, 0.6),
         stain=pick(slide, ("Wright-Giemsa", "May-Gruenwald-Giemsa", "Leishman", "Giemsa")),
+        glare=slide.uniform(0, 0.25),
+        filling=slide.uniform(0.05, 0.4),
+        lilac=slide.uniform(0, 0.12),
     )
 
 
@@ -135,6 +141,7 @@ def _paint_reds(rng: Rng, how: Smear, taken: list[tuple[float, float, float]]) -
             continue
         pallor = float(np.clip(how.pallor + rng.normal(0, 0.35), 0, 1.25))
         layer = thickness(spot.d * (1 + 0.06 * rng.standard_normal()), pallor) * spot.coverage(1.5)
+        layer = np.asarray(layer * np.exp(how.filling * np.clip(rng.normal(), -2, 1.2)), np.float32)
         if chance(rng, how.punched * min(pallor, 1)):
             layer = layer * _hole(rng, spot)
         under = density[spot.window]
@@ -177,7 +184,7 @@ def _debris(rng: Rng, how: Smear, layers: dict[str, Float]) -> Float:
     glints = np.ones(how.shape, np.float32)
     for _ in range(int(rng.poisson(how.glints))):
         place = (rng.uniform(0, how.shape[0]), rng.uniform(0, how.shape[1]))
-        spot = patch(how.shape, place, outline(rng, rng.uniform(1.2, 4), 1.4, 0.1), 2)
+        spot = patch(how.shape, place, outline(rng, log_uniform(rng, 1.2, 7), rng.uniform(1, 1.8), 0.1), 2)
         if spot is None:
             continue
         if chance(rng, 0.5):
@@ -193,7 +200,7 @@ def _whites(
     """Paint 0-4 white cells; their (row, column, reach), their types and their label image."""
     mask = np.zeros(how.shape, np.int32)
     share = layers["blue"].size / (np.pi * how.radius**2) / 110
-    n = int(np.clip(rng.poisson(0.6 + share), 0, 4)) if chance(rng, 0.92) else 0
+    n = int(np.clip(1 + rng.poisson(0.6 * share), 0, 4)) if chance(rng, 0.9) else 0
     margin = 1.4 * how.radius
     inner = (max(1, int(how.shape[0] - 2 * margin)), max(1, int(how.shape[1] - 2 * margin)))
     texture = fractal_noise(rng, how.shape, max(2.5, how.radius / 4), 4)
@@ -201,7 +208,7 @@ def _whites(
     for number, (y, x) in enumerate(scatter(rng, inner, n, 4.2 * how.radius), 1):
         place = (y + margin, x + margin)
         kind = str(rng.choice(list(TYPES), p=(0.5, 0.24, 0.13, 0.13)))
-        radius = how.radius * rng.uniform(1.0, 1.2) * (1.0 if kind == "lymphocyte" else 1.3)
+        radius = how.radius * rng.uniform(0.95, 1.3) * (1.0 if kind == "lymphocyte" else 1.4)
         covered = paint_leukocyte(rng, how.shape, place, radius, kind, layers, texture)
         mask[covered] = number
         taken.append((place[0], place[1], radius))
@@ -219,17 +226,18 @@ def draw_smear(slide: Rng, rng: Rng) -> Picture:
     plates = _paint_platelets(rng, how, layers, wanted, reds + layers["pink"] + layers["blue"])
     glints = _debris(rng, how, layers)
     uneven = 1 + 0.06 * smooth_noise(rng, how.shape, how.radius * 2)
+    lilac = how.lilac * reds * np.clip(smooth_noise(rng, how.shape, 2 * how.radius) + 0.5, 0, 2.5)
     # a refractile rim: light bent out of the steep edge of each cell
     rim = how.rim * (blur(reds, 1.2) - blur(reds, max(2.5, how.radius / 9)))
     stack = [
         (np.asarray(how.haemoglobin * np.clip(reds * uneven + rim, 0, None), np.float32), how.red),
         (layers["blue"], how.blue),
-        (layers["pink"], how.pink),
+        (np.asarray(layers["pink"] + lilac, np.float32), how.pink),
         (layers["granule"], how.granule),
         (layers["dust"], np.asarray([0.7, 0.55, 0.4], np.float32)),
     ]
     lamp = how.lamp * (illumination(rng, how.shape, how.fall) * glints)[..., None]
-    light = sharpen(bayer(defocus(transmit(stack, lamp), how.blur)), how.sharp)
+    light = sharpen(bayer(defocus(veil(transmit(stack, lamp), how.glare), how.blur)), how.sharp)
     pixels = how.camera.expose(rng, light)
     return _describe(rng, how, pixels, types, {"white_cells": white, "red_cells": red, "platelets": plates}, taken)
 

@@ -29,7 +29,7 @@ def _lobes(rng: Rng, kind: str, radius: float) -> list[tuple[float, float, float
     else:
         n = 2 if kind == "eosinophil" else int(rng.integers(2, 6))
         turns = np.cumsum(rng.uniform(0.85, 1.6, n)) if n > 2 else np.array([0.0, rng.uniform(1.9, 2.9)])
-        ring, size = rng.uniform(0.36, 0.5), 0.43 - 0.035 * n
+        ring, size = rng.uniform(0.36, 0.52), 0.48 - 0.035 * n
     return [
         (
             radius * ring * float(np.sin(start + turn)) * rng.uniform(0.8, 1.2),
@@ -75,8 +75,8 @@ def paint_leukocyte(
     grain = texture[cell.window]
     chromatin = np.clip(1 + rng.uniform(0.12, 0.35) * grain, 0.25, 1.8)
     edge = 0.35 * nucleus * (1 - nucleus)
-    layers["blue"][cell.window] += np.asarray(rng.uniform(0.3, 0.8) * nucleus * chromatin + edge, np.float32)
-    layers["pink"][cell.window] += np.asarray(rng.uniform(0.15, 0.4) * nucleus, np.float32)
+    layers["blue"][cell.window] += np.asarray(rng.uniform(0.35, 0.75) * nucleus * chromatin + edge, np.float32)
+    layers["pink"][cell.window] += np.asarray(rng.uniform(0.0, 0.22) * nucleus, np.float32)
     plasma = cell.coverage(2.5) * (1 - 0.8 * nucleus) * np.clip(1 + 0.1 * grain, 0.4, 1.6)
     depth = {"neutrophil": 0.16, "lymphocyte": 0.14, "monocyte": 0.22, "eosinophil": 0.2}[kind] * rng.uniform(0.6, 1.5)
     bluish = {"neutrophil": 0.25, "lymphocyte": 0.85, "monocyte": 0.6, "eosinophil": 0.15}[kind]

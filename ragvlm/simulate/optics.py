@@ -67,6 +67,11 @@ def defocus(image: Float, radius: float) -> Float:
     return np.asarray(out if image.ndim == 3 else out[..., 0], dtype=np.float32)
 
 
+def veil(light: Float, share: float) -> Float:
+    """Veiling glare: a ``share`` 0-1 of the light (h, w, channels) strays evenly over the whole field (ISO 9358)."""
+    return np.asarray((1 - share) * light + share * light.mean(axis=(0, 1)), dtype=np.float32)
+
+
 def illumination(rng: Rng, shape: Shape, fall: float) -> Float:
     """Uneven illumination (h, w), mean near 1: a bright spot off centre that falls by ``fall`` at the corners."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
