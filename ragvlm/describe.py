@@ -54,6 +54,11 @@ class Describer:
         if not 0 <= alpha < 1:
             raise InputError(f"alpha is {alpha}: choose a number from 0 to below 1")
         self.index = index if isinstance(index, Index) else Index.open(index)
+        if alpha and "nonconformity" not in self.index.manifest.calibration:
+            raise InputError(
+                f"index {self.index.path} has no calibration, so nothing could be refused: finish or repeat its "
+                "build (ragvlm index), or give alpha 0"
+            )
         name = generator if isinstance(generator, str) else generator.name
         self.generator = load_generator(name, **generator_options or {}) if isinstance(generator, str) else generator
         self.k, self.alpha, self.template = k, alpha, template
@@ -145,7 +150,12 @@ class Describer:
         if verdict.abstain:
             return verdict.reason
         if not evidence:
-            return f"generator {self.generator.name!r} found nothing to say from the references"
+            hint = (
+                ""
+                if any(hit.record.caption for hit in context.hits)
+                else ", which have labels alone: try generator 'template'"
+            )
+            return f"generator {self.generator.name!r} found nothing to say from the references{hint}"
         if not kept:
             return f"none of the {len(evidence)} generated sentences is supported by a reference"
         return None

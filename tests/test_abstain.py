@@ -58,6 +58,19 @@ def test_calibration_leaves_out_the_own_subject_and_equal_pixels(tmp_path: Path)
         assert min(abs(s - expected) for s in found["nonconformity"]) < 1e-4
 
 
+def test_calibration_compares_with_records_that_speak_as_a_description_does(tmp_path: Path) -> None:
+    whole = make_corpus(tmp_path / "c", 24)
+    half = of(whole.root, [r if i % 2 else Record(id=r.id, image=r.image) for i, r in enumerate(whole.records)])
+    index = build(half, tmp_path / "i", calibrate=True)
+    scores = index.manifest.calibration["nonconformity"]
+    assert len(scores) == 24
+    vectors = index.image_embeddings(list(range(24)))
+    first = sorted((float(vectors[0] @ vectors[o]) for o in range(1, 24, 2)), reverse=True)[:5]
+    assert min(abs(s - (1 - np.mean(first))) for s in scores) < 1e-4
+    whole_scores = build(whole, tmp_path / "w", calibrate=True).manifest.calibration["nonconformity"]
+    assert sum(scores) > sum(whole_scores)
+
+
 def test_calibration_without_comparable_records_is_empty(tmp_path: Path) -> None:
     whole = make_corpus(tmp_path / "c", 3)
     same = of(whole.root, [Record(id=r.id, image=r.image, subject_id="one") for r in whole.records])

@@ -84,10 +84,27 @@ def test_nothing_supported_or_nothing_said_is_an_abstention(index: Index) -> Non
 
 def test_without_captions_or_labels_it_says_so(tmp_path: Path) -> None:
     whole = make_corpus(tmp_path / "c", 4)
-    bare = build(of(whole.root, [Record(id=r.id, image=r.image) for r in whole.records]), tmp_path / "i")
+    bare = build(
+        of(whole.root, [Record(id=r.id, image=r.image) for r in whole.records]), tmp_path / "i", calibrate=True
+    )
     description = Describer(bare)(_square("red"))
     assert description.abstained
     assert "caption or labels" in (description.reason or "")
+
+
+def test_labels_alone_are_named_as_the_reason(tmp_path: Path) -> None:
+    whole = make_corpus(tmp_path / "c", 4)
+    labelled = of(whole.root, [Record(id=r.id, image=r.image, labels={"colour": r.id}) for r in whole.records])
+    index = build(labelled, tmp_path / "i", calibrate=True)
+    assert "try generator 'template'" in (Describer(index)(_square("red")).reason or "")
+    assert not Describer(index, "template")(_square("red")).abstained
+
+
+def test_an_index_without_calibration_is_described_from_only_where_nothing_shall_be_refused(tmp_path: Path) -> None:
+    index = build(make_corpus(tmp_path / "c", 8), tmp_path / "i", calibrate=False)
+    with pytest.raises(InputError, match="no calibration"):
+        Describer(index)
+    assert not Describer(index, alpha=0)(_square("red")).abstained
 
 
 def test_json_has_the_documented_keys_and_no_subject(index: Index) -> None:
@@ -156,7 +173,7 @@ def test_the_report_shows_sentences_references_and_refusals(index: Index, tmp_pa
 def test_a_report_survives_lost_pictures_and_hostile_captions(tmp_path: Path) -> None:
     whole = make_corpus(tmp_path / "c", 4)
     evil = Record(id="<b>x", image="p00.png", caption="a red <script>alert(1)</script> square")
-    index = build(of(whole.root, [evil, *whole.records[1:]]), tmp_path / "i")
+    index = build(of(whole.root, [evil, *whole.records[1:]]), tmp_path / "i", calibrate=True)
     (tmp_path / "c" / "p00.png").unlink()
     page = render_report(Describer(index, generator="nearest")([_square("red")]), index)
     assert "<script>alert" not in page
