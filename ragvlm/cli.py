@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from ragvlm.arguments import (
     pairs,
     value,
 )
-from ragvlm.errors import RagvlmError
+from ragvlm.errors import RagvlmError, one_line
 
 if TYPE_CHECKING:
     from ragvlm.types import Description
@@ -159,6 +160,7 @@ def describe(
     With --json one object a line is printed for each picture.
     """
     from ragvlm.describe import Describer
+    from ragvlm.paths import check_writable
 
     describer = Describer(
         index_dir,
@@ -176,6 +178,8 @@ def describe(
         exclude_ids=frozenset(exclude_id or ()),
         generator_options={name: value(text) for name, text in pairs(generator_option, "--generator-option").items()},
     )
+    if report:
+        check_writable(report)
     found: list[Description] = []
     with _progress("Describing", quiet=len(images) < 2) as progress:
         for batch in describer.batches([str(path) for path in images], subject_id=subject_id):
@@ -253,11 +257,12 @@ def _terminal() -> ModuleType:
 
 
 def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    # of a file's name that is no UTF-8 this makes JSON's own escapes
+    typer.echo(json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace"))
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(one_line(line), err=True)
 
 
 def _some(items: Sequence[str]) -> str:
@@ -281,12 +286,13 @@ def main() -> NoReturn:
     """Run the command. Exit codes: 0 done, 2 unusable input, 130 interrupted."""
     for name in ("PIL", "tifffile"):  # what is wrong with a picture stands in our own line
         logging.getLogger(name).addHandler(logging.NullHandler())
+        warnings.filterwarnings("ignore", module=name)
     try:
         app()
-    except RagvlmError as error:
+    except (RagvlmError, InterruptError) as error:
         _say(f"ragvlm: {error}")
+        sys.exit(130 if isinstance(error, InterruptError) else 2)
+    except OSError as error:  # a full disk, a folder that can't be listed
+        _say(f"ragvlm: {error.filename or 'output'}: {error.strerror or error}")
         sys.exit(2)
-    except InterruptError as error:
-        _say(f"ragvlm: {error}")
-        sys.exit(130)
     sys.exit(0)

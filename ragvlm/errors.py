@@ -35,6 +35,11 @@ class MissingExtraError(RagvlmError):
     """An optional package is absent: gives the pip command that brings it."""
 
 
+def one_line(text: str) -> str:
+    """``text`` on one line, without what would steer a terminal or can't be encoded, as names and captions may."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def missing_extra(module: str, extra: str) -> MissingExtraError:
     """The error for the absent ``module`` that ``ragvlm[extra]`` brings."""
     return MissingExtraError(f'package {module!r} is not installed: pip install "ragvlm[{extra}]"')

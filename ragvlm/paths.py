@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ragvlm.errors import StoreError
@@ -56,6 +56,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise StoreError(f"{path}: {error.strerror or error}; nothing was changed") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise StoreError where ``atomic_path`` could not write ``path``: long work should not end with that."""
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder; give the name of a file")
+    with suppress(_Checked), atomic_path(path):
+        raise _Checked
+
+
+class _Checked(Exception):  # noqa: N818 (no error: leaves atomic_path before it replaces anything)
+    pass
 
 
 def _sync(path: Path) -> None:

@@ -20,12 +20,18 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ragvlm.errors import one_line
 from ragvlm.registry import Entry
 from ragvlm.types import Description, Hit
 
 
 def hits_table(hits: Sequence[Hit]) -> None:
-    """One row a hit: rank, score, id, caption."""
+    """One row a hit: rank, score, id, caption; in a pipe a line each, with tabs between."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for hit in hits:
+            console.file.write(f"{hit.rank}\t{hit.score:.3f}\t{_name(hit)}\t{_words(hit)}\n")
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("rank", justify="right", style="bold")
     table.add_column("score", justify="right")
@@ -33,7 +39,7 @@ def hits_table(hits: Sequence[Hit]) -> None:
     table.add_column("caption", overflow="fold")
     for hit in hits:
         table.add_row(str(hit.rank), f"{hit.score:.3f}", escape(_name(hit)), escape(_words(hit)))
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def show_description(description: Description) -> None:
@@ -41,11 +47,11 @@ def show_description(description: Description) -> None:
     console = Console(highlight=False)
     # a pipe has no width: there every line is whole
     wrap = not console.is_terminal
-    console.print(f"[bold]{escape(description.query_id)}[/bold]", soft_wrap=True)
+    console.print(f"[bold]{escape(one_line(description.query_id))}[/bold]", soft_wrap=True)
     if description.abstained:
-        console.print(f"[yellow]Abstained:[/yellow] {escape(description.reason or '')}", soft_wrap=wrap)
+        console.print(f"[yellow]Abstained:[/yellow] {escape(one_line(description.reason or ''))}", soft_wrap=wrap)
     else:
-        console.print(escape(description.cited_text), soft_wrap=wrap)
+        console.print(escape(one_line(description.cited_text)), soft_wrap=wrap)
         console.print(f"[dim]confidence {description.confidence:.2f}[/dim]")
     cited = {i for item in description.evidence for i in item.record_ids}
     for hit in description.context.hits:
@@ -104,11 +110,12 @@ class _Rate(ProgressColumn):
 
 
 def _name(hit: Hit) -> str:
-    return hit.record.id + (f" ({hit.duplicate} duplicate)" if hit.duplicate else "")
+    return one_line(hit.record.id) + (f" ({hit.duplicate} duplicate)" if hit.duplicate else "")
 
 
 def _words(hit: Hit) -> str:
-    return hit.record.caption or ", ".join(f"{k}: {v}" for k, v in hit.record.labels.items()) or "(no caption)"
+    labels = ", ".join(f"{k}: {v}" for k, v in hit.record.labels.items())
+    return one_line(hit.record.caption or labels or "(no caption)")
 
 
 def _plain(value: Any) -> str:
@@ -116,4 +123,4 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{k or '(unstated)'}: {_plain(v)}" for k, v in value.items()) or "-"
     if isinstance(value, (list, tuple)):
         return "; ".join(_plain(v) for v in value) or "-"
-    return "-" if value is None else str(value)
+    return "-" if value is None else one_line(str(value))

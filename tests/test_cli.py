@@ -65,6 +65,53 @@ def test_help_and_version_name_the_commands() -> None:
     assert run("--version").stdout.startswith("ragvlm 0.")
 
 
+def test_names_and_captions_can_not_steer_the_terminal(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
+    row = {"file_name": "a.png", "caption": "Red \x1b[31msquare.\nOne."}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    run("index", tmp_path, "--out", tmp_path / "i")
+    for done in (run("search", "red", "-i", tmp_path / "i"), run("describe", tmp_path / "a.png", "-i", tmp_path / "i")):
+        assert "\x1b" not in done.stdout
+        assert "square. One." in done.stdout
+    assert "\x1b" not in refuse("describe", tmp_path / "no\x1b[1m\nfile.png", "-i", tmp_path / "i")
+    assert run("search", "red", "-i", tmp_path / "i").stdout.count("\t") == 3
+
+
+def test_a_name_that_is_no_utf8_is_skipped_and_printed(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
+    strange = tmp_path / os.fsdecode(b"\xff.png")
+    try:
+        strange.write_bytes((tmp_path / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    report = lines(run("index", tmp_path, "--out", tmp_path / "i", "--json"))[0]
+    assert report["records"] == 1
+    assert "not valid UTF-8" in report["skipped"][0]["reason"]
+    done = run("describe", strange, "-i", tmp_path / "i", "--json")
+    assert lines(done)[0]["image"] == str(strange)
+
+
+def test_a_report_that_can_not_be_written_is_refused_before_the_work(index: Path, corpus: Path, tmp_path: Path) -> None:
+    picture = next((corpus / "images").iterdir())
+    assert "is a folder" in refuse("describe", picture, "-i", index, "--report", tmp_path)
+    assert "choose a folder" in refuse("describe", picture, "-i", index, "--report", picture / "r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line(index: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        args = [sys.executable, ROOT / "cli.py", "info", str(index), "--json"]
+        done = subprocess.run(args, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "ragvlm: output: No space left on device\n"
+
+
+def test_a_broken_picture_is_one_line_without_warnings(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.tif").write_bytes(b"II*\0\x08\0\0\0\x0a\0\0\1")
+    assert "broken picture" in refuse("describe", tmp_path / "cut.tif", "-i", index)
+
+
 def test_describe_cites_neighbours_that_exist_and_refuses_a_stranger(index: Path, corpus: Path, tmp_path: Path) -> None:
     from skimage import data
 
@@ -112,7 +159,7 @@ def test_search_by_words_and_by_picture(index: Path, corpus: Path) -> None:
         assert set(hits[0]) == {"rank", "id", "score", "caption", "image"}
     args = ("-k", 999, "--exclude-id", hits[0]["id"], "--json")
     assert len(lines(run("search", picture, "-i", index, *args))[0]["hits"]) == 39
-    assert "rank" in run("search", picture, "-i", index).stdout
+    assert run("search", picture, "-i", index, "-k", 3).stdout.count("\n") == 3
 
 
 def test_info_and_models(index: Path) -> None:

@@ -79,8 +79,8 @@ class Preparer:
             if path is None:
                 return Prepared(Row(stored, row_hash), None)
             image = open_image(path, max_pixels=self.max_pixels, name=item)
-        except OSError as error:
-            return Skipped(item, error.strerror or type(error).__name__)
+        except (OSError, UnicodeEncodeError) as error:
+            return Skipped(item, getattr(error, "strerror", None) or "its name is not valid UTF-8: rename it")
         except (ImageError, CorpusError) as error:
             return Skipped(item, str(error).removeprefix(f"{item}: "))
         row = Row(stored, row_hash, file_hash, pixel_hash(image), perceptual_hash(image))
