@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -13,7 +13,7 @@ import numpy as np
 from ragvlm.errors import InputError
 from ragvlm.language.conflicts import conflict, unstated
 from ragvlm.language.facts import Facts, facts_of
-from ragvlm.language.labels import label_sentences, votes
+from ragvlm.language.labels import label_sentence, label_sentences, labels_of, votes
 from ragvlm.language.sentences import bare, normalise, split_sentences
 from ragvlm.types import Context, Evidence, Float32, Hit, Record
 
@@ -31,12 +31,16 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What one record says: its bare sentences, their normal forms, and the facts of all of them together."""
+    """What one record says: its bare sentences, their normal forms, and the facts of all of them together.
+
+    ``labels`` are the normal forms of its labels' sentences by the labels' names.
+    """
 
     id: str
     sentences: tuple[str, ...]
     normal: frozenset[str]
     facts: Facts
+    labels: Mapping[str, str]
 
     @classmethod
     def of(cls, record: Record) -> Reference:
@@ -45,7 +49,8 @@ class Reference:
         told += [part for sentence in label_sentences(record) for part in split_sentences(sentence)]
         sentences = tuple(dict.fromkeys(map(bare, told)))
         facts = reduce(or_, map(facts_of, sentences), Facts())
-        return cls(record.id, sentences, frozenset(map(normalise, sentences)), facts)
+        labels = {name: normalise(bare(label_sentence(name, value))) for name, value in labels_of(record).items()}
+        return cls(record.id, sentences, frozenset(map(normalise, sentences)), facts, labels)
 
     def candidates(self, claim: str) -> tuple[str, ...]:
         """The sentences whose similarity counts for ``claim``; none where a fact is contradicted or unstated."""
@@ -59,7 +64,8 @@ class EvidenceChecker:
     """Ties each sentence of a text to the references of its context that support it.
 
     The support of a reference is 1 where it has the sentence word by word; 0 where a fact of the sentence
-    (number, side, place, negation, code) is contradicted by the reference or never stated in it; otherwise the
+    (number, side, place, negation, code) is contradicted by the reference or never stated in it, or where the
+    sentence is one reference's label and this reference has another value of that label; otherwise the
     highest cosine of the text tower between the sentence and one of the reference's, clipped to [0, 1].
 
     Args:
@@ -88,24 +94,28 @@ class EvidenceChecker:
         return [tuple(self._evidence(job, i) for i in range(len(job.sentences))) for job in jobs]
 
     def _evidence(self, job: _Job, i: int) -> Evidence:
-        scored = [(self._support(job.claims[i], reference), reference.id) for reference in job.references]
+        scored = [(self._support(job, job.claims[i], reference), reference.id) for reference in job.references]
         ranked = sorted(scored, key=lambda item: -item[0])  # stable: equal supports keep the rank's order
         ids = tuple(record_id for support, record_id in ranked if support >= self.threshold and support > 0)
         return Evidence(job.sentences[i], ids, ranked[0][0] if ranked else 0.0)
 
-    def _support(self, claim: str, reference: Reference) -> float:
+    def _support(self, job: _Job, claim: str, reference: Reference) -> float:
         if normalise(claim) in reference.normal:
             return 1.0
-        return max((self.vectors.cosine(claim, sentence) for sentence in reference.candidates(claim)), default=0.0)
+        return max((self.vectors.cosine(claim, sentence) for sentence in job.candidates(claim, reference)), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A text's sentences, what each claims (without a tally that the votes bear out), and its references."""
+    """A text's sentences, what each claims (without a tally that the votes bear out), and its references.
+
+    ``labels``: the name of the label behind each normal sentence that some reference's label makes.
+    """
 
     sentences: list[str]
     claims: list[str]
     references: list[Reference]
+    labels: Mapping[str, str]
 
     @classmethod
     def of(cls, text: str, context: Context) -> _Job:
@@ -113,13 +123,20 @@ class _Job:
         # a tally is no claim of its own: it is recomputed here from the labels, and only an equal one is dropped
         voted = {vote.tallied: vote.sentence for vote in votes(context)} if "(" in text else {}
         hits = sorted(context.hits, key=lambda hit: hit.rank)
-        return cls(sentences, [bare(voted.get(s, s)) for s in sentences], [Reference.of(hit.record) for hit in hits])
+        references = [Reference.of(hit.record) for hit in hits]
+        labels = {sentence: name for reference in references for name, sentence in reference.labels.items()}
+        return cls(sentences, [bare(voted.get(s, s)) for s in sentences], references, labels)
+
+    def candidates(self, claim: str, reference: Reference) -> tuple[str, ...]:
+        """Those of ``reference``; none where ``claim`` is a label's sentence of which it has another value."""
+        name = self.labels.get(normalise(claim))
+        return () if name in reference.labels else reference.candidates(claim)
 
     def needed(self) -> Iterator[str]:
         """The sentences whose vectors the supports need."""
         for claim in self.claims:
             for reference in self.references:
-                if normalise(claim) not in reference.normal and (others := reference.candidates(claim)):
+                if normalise(claim) not in reference.normal and (others := self.candidates(claim, reference)):
                     yield claim
                     yield from others
 

@@ -37,6 +37,22 @@ def test_equal_supports_keep_the_rank():
     assert check("Two cells.", context_of("Two cells.", "One lung.", "two cells"))[0].record_ids == ("a", "c")
 
 
+@pytest.mark.parametrize(("name", "value", "other"), [("benign", True, False), ("label", "a", "b"), ("size", 0.5, 0.6)])
+def test_another_value_of_a_label_is_no_evidence_for_it(name, value, other):
+    records = [
+        Record("yes", labels={name: value}),
+        Record("no", labels={name: other}),
+        Record("same", labels={name: value}),
+    ]
+    context = context_of(*records)
+    text = load_generator("template").generate([build_prompt(context)])[0]
+    (item,) = check(text, context, threshold=0.2)
+    assert item.record_ids == ("yes", "same")
+    # a reference that says it in its caption and has no such label still counts by similarity
+    told = context_of(Record("x", labels={"stain": "DAPI"}), Record("y", caption="The stain is a DAPI."))
+    assert check("The stain is DAPI.", told)[0].record_ids == ("x", "y")
+
+
 def test_facts_overrule_similarity():
     context = context_of("An opacity in the right upper lobe.", "An opacity in the right lower lobe.")
     (item,) = check("An opacity lies in the right lower lobe.", context)
