@@ -1,7 +1,8 @@
 """Absorbing dyes: the Beer-Lambert law with stain vectors of optical density.
 
 The vectors of haematoxylin, eosin and DAB are those of Ruifrok and Johnston 2001 (Anal. Quant. Cytol. Histol. 23:291);
-the others are plain colours of Romanowsky-stained smears, and every slide turns each vector a little.
+the others are colours estimated by eye or from the mean colour of stained smears, no published vectors. Every slide
+turns each vector a little.
 """
 
 from __future__ import annotations
