@@ -91,6 +91,23 @@ def test_a_name_that_is_no_utf8_is_skipped_and_printed(tmp_path: Path) -> None:
     assert lines(done)[0]["image"] == str(strange)
 
 
+def test_results_go_to_the_file_while_the_bar_is_on_the_terminal(index: Path, corpus: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    terminal, stderr = pty.openpty()
+    near = sorted((corpus / "images").iterdir())[:2]
+    with (tmp_path / "out.txt").open("w") as out:
+        args = [sys.executable, ROOT / "cli.py", "describe", *near, "-i", index]
+        env = os.environ | {"TERM": "xterm"}
+        done = subprocess.run(list(map(str, args)), stdout=out, stderr=stderr, env=env, timeout=300)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    os.close(stderr)
+    assert done.returncode == 0
+    assert "Describing" in shown
+    assert "confidence" not in shown
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8").count("confidence") == 2
+
+
 def test_a_report_that_can_not_be_written_is_refused_before_the_work(index: Path, corpus: Path, tmp_path: Path) -> None:
     picture = next((corpus / "images").iterdir())
     assert "is a folder" in refuse("describe", picture, "-i", index, "--report", tmp_path)
