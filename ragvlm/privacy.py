@@ -25,6 +25,7 @@ _CONTACTS = (
 _DIRECT = frozenset(f"{_NAMES} {_STAFF} {_NUMBERS} {_DATES} {_CONTACTS}".split())
 _OF_PERSON = _DIRECT | {"name", "names"}
 _PREFIX = re.compile(rf"^(?:the)?(?:{_PERSON})s?")
+_SUBJECT = re.compile(rf"(?:{_PERSON}|case)s?(?:ids?|identifier|uid|key|code|no|nr|num|number)")
 _SUFFIX = re.compile(rf"(?:of)?(?:the)?(?:{_PERSON})s?$")
 
 
@@ -42,14 +43,23 @@ def is_identifier_column(name: str) -> bool:
     return any(bare != plain and bare in _OF_PERSON for bare in (_PREFIX.sub("", plain), _SUFFIX.sub("", plain)))
 
 
+def _points_at_person(name: str) -> bool:
+    """Whether a column of this name tells persons apart; the one that is the subject isn't asked, being hashed."""
+    return _SUBJECT.fullmatch(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
+
+
 def without_identifiers(values: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """``values`` without identifier columns, at any depth of nesting, and the names that were left out."""
+    """``values`` without identifier columns, at any depth of nesting, and the names that were left out.
+
+    Second names of the subject (``case_id``, ``participant_id``, ``donor_no``) go too: in plain they would undo the
+    hash of the first.
+    """
     dropped: set[str] = set()
     return dict(_kept(values, dropped)), dropped
 
 
 def _kept(values: Mapping[str, Any], dropped: set[str]) -> list[tuple[str, Any]]:
-    dropped |= {name for name in values if is_identifier_column(name)}
+    dropped |= {name for name in values if is_identifier_column(name) or _points_at_person(name)}
     return [(name, _clean(value, dropped)) for name, value in values.items() if name not in dropped]
 
 

@@ -83,6 +83,22 @@ def test_other_columns(name):
     assert not is_identifier_column(name)
 
 
+def test_second_names_of_the_subject_are_left_out():
+    names = ["case_id", "Participant ID", "donor_no", "subject_id", "patient-code", "clientUID"]
+    others = {
+        "patient": 1,
+        "subject": "x",
+        "case": 2,
+        "donor_age": 50,
+        "study_id": 3,
+        "sample_id": 4,
+        "patient_sex": "f",
+    }
+    kept, dropped = without_identifiers(dict.fromkeys(names, "S1") | others)
+    assert kept == others
+    assert dropped == set(names)
+
+
 def test_identifiers_are_left_out_at_any_depth():
     values = {
         "organ": "lung",
