@@ -6,9 +6,14 @@ The public names are loaded on first use (PEP 562), so ``import ragvlm`` costs m
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# ONNX Runtime 1.32 keeps a device id and queues what it finds of the host for its maker's collector, from its import
+# on; a program that sees patients' pictures must not. Who sets the variable to 0 has it back.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "Record": "types",

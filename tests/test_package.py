@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 import ragvlm
 
@@ -22,6 +25,14 @@ def _modules_after(code: str) -> set[str]:
 
 def test_import_loads_nothing_heavy() -> None:
     assert not HEAVY & _modules_after("import ragvlm")
+
+
+def test_nothing_is_told_to_the_maker_of_onnx_runtime(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    env = {name: text for name, text in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    code = "import ragvlm, onnxruntime; onnxruntime.SessionOptions()"
+    subprocess.run([sys.executable, "-c", code], env=env | {"HOME": str(tmp_path)}, check=True)
+    assert [path.name for path in tmp_path.rglob("*")] == []
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
