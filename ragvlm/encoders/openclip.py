@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragvlm.encoders.base import BaseEncoder, fingerprint
+from ragvlm.encoders.hub import assert_reachable
+from ragvlm.encoders.torch_tools import choose_device
 from ragvlm.errors import InputError, RagvlmError, require
 from ragvlm.types import Float32
 
@@ -31,7 +33,7 @@ class OpenClipEncoder(BaseEncoder):
 
     ``model`` is "hf-hub:ORG/NAME" (downloaded by open_clip on first use), "local-dir:PATH" (a folder with
     open_clip_config.json and the weights) or "ARCHITECTURE/TAG" of ``open_clip.list_pretrained()``. ``device``
-    is "auto" (CUDA where there is one, else the CPU) or a torch device. The whole model is read at once, since
+    is "auto" (CUDA, else MPS, else the CPU) or a torch device. The whole model is read at once, since
     the fingerprint covers its tensors.
 
     Raises MissingExtraError without ``ragvlm[openclip]``, InputError for a name or device that can't be, and
@@ -42,7 +44,9 @@ class OpenClipEncoder(BaseEncoder):
         super().__init__(batch_size=batch_size)
         self.model = _resolved(model)
         open_clip = _open_clip()
-        self.device = _device(device)
+        self.device = choose_device(device)
+        if self.model.startswith(_HUB):
+            assert_reachable(self.model.removeprefix(_HUB), "open_clip_config.json")
         config = _config(open_clip, self.model)
         self._net, self._preprocess, self._tokenizer = _load(open_clip, self.model)
         self.name = f"openclip:{self.model}"
@@ -114,20 +118,6 @@ def _open_clip() -> Any:
     except (ImportError, RuntimeError, OSError) as error:
         # most often a torchvision that was built for another torch
         raise RagvlmError(f"open_clip is installed but can't be imported: {_reason(error)}") from error
-
-
-def _device(device: str) -> Any:
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device {device!r}: give auto, cpu, cuda or another device of torch") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device!r}: torch finds no CUDA here; give device auto or cpu")
-    return chosen
 
 
 def _config(open_clip: Any, model: str) -> dict[str, Any]:

@@ -68,3 +68,33 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_openclip(tiny_folder: Path) -> Encoder:
     """The open_clip encoder on the tiny model."""
     return load_encoder(f"openclip:local-dir:{tiny_folder}", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Family -> folder of a tiny checkpoint of transformers."""
+    pytest.importorskip("sentencepiece")
+    from checkpoints import BUILDERS
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {family: build(root / family) for family, build in BUILDERS.items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(checkpoints: dict[str, Path]) -> Encoder:
+    """The transformers encoder on the tiny CLIP."""
+    return load_encoder(f"transformers:{checkpoints['clip']}", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip(checkpoints: dict[str, Path]) -> Encoder:
+    """The transformers encoder on the tiny SigLIP."""
+    return load_encoder(f"transformers:{checkpoints['siglip']}", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip2(checkpoints: dict[str, Path]) -> Encoder:
+    """The transformers encoder on the tiny SigLIP 2 of native shape."""
+    return load_encoder(f"transformers:{checkpoints['siglip2']}", device="cpu")

@@ -20,7 +20,7 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(params=["embedded", "tiny_openclip"])
+@pytest.fixture(params=["embedded", "tiny_openclip", "tiny_clip", "tiny_siglip", "tiny_siglip2"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     """Each encoder in turn; one whose packages are absent skips."""
     found: Encoder = request.getfixturevalue(request.param)

@@ -147,4 +147,4 @@ def test_without_network_and_cache_the_error_is_one_line(tmp_path: Path) -> None
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
     assert "BiomedCLIP" in done.stdout
-    assert "check the name and the network" in done.stdout
+    assert "is not in the local cache and HF_HUB_OFFLINE is set" in done.stdout

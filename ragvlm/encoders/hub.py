@@ -1,0 +1,184 @@
+"""Checkpoints on disk: from a local folder, the hub's cache or the hub; and which of their files count."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ragvlm.errors import InputError, RagvlmError, require
+from ragvlm.paths import sha256_file
+
+_FOLDER = "local-dir:"
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_INDEX = "model.safetensors.index.json"
+_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", _INDEX)
+_PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+_TOKENIZER_RULES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model")
+_TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_PATTERNS = ("config.json", *_WEIGHTS, *_PREPROCESSING, *_TOKENIZER_RULES, *_TOKENIZER_SETTINGS)
+_PATIENCE = 10.0  # seconds until a silent network counts as none
+
+
+def split_revision(model: str, revision: str | None) -> tuple[str, str | None]:
+    """("ORG/NAME", revision) of "ORG/NAME" or "ORG/NAME@REVISION"; a folder is given back as its absolute path.
+
+    ``revision`` wins over the one in ``model``. Raises InputError for what is neither a folder nor a hub id.
+    """
+    path = Path(model.removeprefix(_FOLDER)).expanduser()
+    if model and path.is_dir():
+        return str(path.resolve()), None
+    repo, _, pinned = model.partition("@")
+    if model.startswith(_FOLDER) or not _REPO.fullmatch(repo):
+        raise InputError(
+            f"model {model!r} is neither a folder nor a hub id: give FOLDER, ORG/NAME or ORG/NAME@REVISION"
+        )
+    return repo, revision or pinned or None
+
+
+def checkpoint(model: str, revision: str | None, *, code: bool = False) -> Path:
+    """The folder with the files of ``model``, downloaded unless they are cached; with ``code`` its Python files too.
+
+    Raises RagvlmError, with the next step, for a model that is neither cached nor within reach, for one that is gated,
+    and for a folder without configuration, preprocessing, tokenizer or safetensors weights.
+    """
+    if Path(model).is_absolute():
+        folder = Path(model)
+    else:
+        patterns = [*_PATTERNS, "*.py"] if code else list(_PATTERNS)
+        folder = _cached(model, revision, patterns) or _download(model, revision, patterns)
+    lacks = _lacks(folder)
+    if lacks:
+        raise RagvlmError(f"{_with(model, revision)} holds no {lacks}: give a complete checkpoint of transformers")
+    return folder
+
+
+def file_digests(folder: Path, *, code: bool) -> dict[str, str]:
+    """Name -> hex SHA-256 of every file of a checkpoint that decides over its vectors."""
+    rules = [name for name in _TOKENIZER_RULES if (folder / name).is_file()]
+    if "tokenizer.json" in rules:  # it holds what these two say, and a partial cache may lack them
+        rules = [name for name in rules if name not in {"vocab.json", "merges.txt", "vocab.txt"}]
+    settings = [n for n in ("config.json", *_PREPROCESSING, *_TOKENIZER_SETTINGS) if (folder / n).is_file()]
+    programs = [path.name for path in folder.glob("*.py")] if code else []
+    return {name: sha256_file(folder / name) for name in sorted([*_weights(folder), *rules, *settings, *programs])}
+
+
+def weight_bytes(folder: Path) -> int:
+    """How many bytes the weights of a checkpoint take on disk."""
+    return sum((folder / name).stat().st_size for name in _weights(folder))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; empty where there is no such file. Raises RagvlmError for a damaged one."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise RagvlmError(f"{path} can't be read ({error}): give a complete checkpoint") from error
+    if not isinstance(found, dict):
+        raise RagvlmError(f"{path} holds no JSON object: give a complete checkpoint")
+    return found
+
+
+def brings_code(folder: Path) -> bool:
+    """Whether the checkpoint asks for Python code of its own."""
+    return any("auto_map" in read_json(folder / n) for n in ("config.json", *_PREPROCESSING, "tokenizer_config.json"))
+
+
+def assert_reachable(repo: str, name: str) -> None:
+    """Raise RagvlmError at once, not after a client's retries, if the file ``name`` of ``repo`` can't be had."""
+    hub = require("huggingface_hub", "transformers")
+    if not isinstance(hub.try_to_load_from_cache(repo, name), str):
+        _listing(repo, None)
+
+
+def _weights(folder: Path) -> list[str]:
+    """Names of the weight files; those that an index lists may be absent."""
+    if (folder / "model.safetensors").is_file():
+        return ["model.safetensors"]
+    return sorted(set(read_json(folder / _INDEX).get("weight_map", {}).values()))
+
+
+def _lacks(folder: Path) -> str | None:
+    def present(names: Iterable[str]) -> bool:
+        return any((folder / name).is_file() for name in names)
+
+    if not present(["config.json"]):
+        return "config.json"
+    weights = _weights(folder)
+    if not weights or not all((folder / name).is_file() for name in weights):
+        pickled = any(folder.glob("pytorch_model*.bin"))
+        return _no_safetensors(pickled)
+    if not present(_PREPROCESSING):
+        return "preprocessor_config.json"
+    return None if present(_TOKENIZER_RULES) else "tokenizer.json"
+
+
+def _no_safetensors(pickled: bool) -> str:
+    found = " (only pickled weights, pytorch_model.bin, which ragvlm doesn't read; docs/encoders.md converts them)"
+    return f"model.safetensors{found if pickled else ''}"
+
+
+def _cached(repo: str, revision: str | None, patterns: list[str]) -> Path | None:
+    hub = require("huggingface_hub", "transformers")
+    try:
+        found = hub.snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True)
+    except FileNotFoundError:  # LocalEntryNotFoundError
+        return None
+    # other tools may have fetched a part of it only
+    return None if _lacks(Path(found)) else Path(found)
+
+
+def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
+    hub = require("huggingface_hub", "transformers")
+    names = _listing(repo, revision)
+    if not any(Path(name).match(pattern) for name in names for pattern in _WEIGHTS):
+        lack = _no_safetensors(any(Path(name).match("pytorch_model*.bin") for name in names))
+        raise RagvlmError(f"{_with(repo, revision)} holds no {lack}: give a revision or a folder that does")
+    with _hub_errors(repo, revision):
+        return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=patterns))
+
+
+def _listing(repo: str, revision: str | None) -> list[str]:
+    """The files of a repository: one request without retries, which tells at once whether the hub can be reached."""
+    hub = require("huggingface_hub", "transformers")
+    with _hub_errors(repo, revision):
+        info = hub.HfApi().model_info(repo, revision=revision, timeout=_PATIENCE)
+    return [sibling.rfilename for sibling in info.siblings or []]
+
+
+@contextmanager
+def _hub_errors(repo: str, revision: str | None) -> Iterator[None]:
+    from huggingface_hub import errors
+
+    model = _with(repo, revision)
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise RagvlmError(
+            f"{model} is gated: accept the terms at https://huggingface.co/{repo}, "
+            "then run `hf auth login` or set HF_TOKEN"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise RagvlmError(f"{repo} has no revision {revision!r}: give a branch, a tag or a commit") from error
+    except errors.RepositoryNotFoundError as error:
+        raise RagvlmError(f"{repo} is not on the hub, or is private: check the name, or run `hf auth login`") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise RagvlmError(
+            f"{model} is not in the local cache and HF_HUB_OFFLINE is set: "
+            "unset it, or give a folder with the checkpoint"
+        ) from error
+    except Exception as error:  # the HTTP client, the file system and the hub each have errors of their own
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise RagvlmError(
+            f"{model} is not in the local cache and can't be fetched ({reason}): "
+            "check the name and the network, or give a folder with the checkpoint"
+        ) from error
+
+
+def _with(model: str, revision: str | None) -> str:
+    return f"{model}@{revision}" if revision else model
