@@ -11,6 +11,7 @@ import ragvlm
 from ragvlm.errors import RagvlmError
 from ragvlm.images import open_image, thumbnail_data_uri
 from ragvlm.index import Index
+from ragvlm.language.labels import label_sentences
 from ragvlm.paths import atomic_path
 from ragvlm.types import Description, Hit
 
@@ -58,12 +59,16 @@ def _view(number: int, description: Description, pictures: _Pictures) -> dict[st
             for e in description.evidence
         ],
         "hits": [
-            {"hit": hit, "picture": pictures.of(hit), "cited": hit.record.id in cited}
+            {"hit": hit, "words": _words(hit), "picture": pictures.of(hit), "cited": hit.record.id in cited}
             for hit in description.context.hits
         ],
         "provenance": description.provenance,
         "seconds": sum(description.timings.values()),
     }
+
+
+def _words(hit: Hit) -> str:
+    return hit.record.caption or " ".join(label_sentences(hit.record)) or "(no caption)"
 
 
 class _Pictures:

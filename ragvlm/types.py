@@ -121,12 +121,16 @@ class Description:
 
     @property
     def cited_text(self) -> str:
-        """The text with each sentence followed by the ranks of its references, as in ``... cells. [1][3]``."""
+        """The text with each sentence followed by the ranks of its references, as in ``... cells. [1][3]``.
+
+        Square brackets inside a sentence become round ones: a caption's own "[12]" is no citation of this text.
+        """
         rank = {hit.record.id: hit.rank for hit in self.context.hits}
         parts = []
         for item in self.evidence:
             marks = "".join(f"[{rank[i]}]" for i in item.record_ids if i in rank) or "[unsupported]"
-            parts.append(f"{item.sentence} {marks}")
+            sentence = item.sentence.translate({ord("["): "(", ord("]"): ")"})
+            parts.append(f"{sentence} {marks}")
         return " ".join(parts)
 
     def __str__(self) -> str:

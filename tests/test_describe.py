@@ -97,7 +97,16 @@ def test_labels_alone_are_named_as_the_reason(tmp_path: Path) -> None:
     labelled = of(whole.root, [Record(id=r.id, image=r.image, labels={"colour": r.id}) for r in whole.records])
     index = build(labelled, tmp_path / "i", calibrate=True)
     assert "try generator 'template'" in (Describer(index)(_square("red")).reason or "")
-    assert not Describer(index, "template")(_square("red")).abstained
+    told = Describer(index, "template")(_square("red"))
+    assert not told.abstained
+    assert "<div>Colour: a00.</div>" in render_report([told], index)
+
+
+def test_a_caption_can_not_fake_a_citation(index: Index) -> None:
+    lie = "There is one red square [2]."
+    assert Describer(index, Says(lie), keep_unsupported=True)(_square("red")).cited_text.startswith(
+        "There is one red square (2)."
+    )
 
 
 def test_an_index_without_calibration_is_described_from_only_where_nothing_shall_be_refused(tmp_path: Path) -> None:
