@@ -19,7 +19,9 @@ _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", _INDEX)
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZER_RULES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model")
 _TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-_PATTERNS = ("config.json", *_WEIGHTS, *_PREPROCESSING, *_TOKENIZER_RULES, *_TOKENIZER_SETTINGS)
+# what a generator reads besides
+_WRITING = ("generation_config.json", "chat_template.jinja", "chat_template.json", "video_preprocessor_config.json")
+_PATTERNS = ("config.json", *_WEIGHTS, *_PREPROCESSING, *_TOKENIZER_RULES, *_TOKENIZER_SETTINGS, *_WRITING)
 _PATIENCE = 10.0  # seconds until a silent network counts as none
 
 

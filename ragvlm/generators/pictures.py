@@ -6,6 +6,9 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
+from ragvlm.images import open_image
+from ragvlm.types import Prompt
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -24,3 +27,13 @@ def data_uri(image: Image, max_side: int) -> str:
     buffer = io.BytesIO()
     Pil.fromarray(np.asarray(small)).save(buffer, "JPEG", quality=95, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def neighbour_pictures(prompt: Prompt, most: int) -> list[tuple[int, Image]]:
+    """(number in the prompt, RGB picture) of the nearest ``most`` references of ``prompt`` that have a picture.
+
+    Raises ImageError where one can't be read.
+    """
+    records = {hit.record.id: hit.record for hit in prompt.context.hits}
+    paths = [(n, records[i].image) for n, i in enumerate(prompt.cited_ids, 1) if i in records]
+    return [(n, open_image(path)) for n, path in [(n, path) for n, path in paths if path][:most]]

@@ -1,0 +1,143 @@
+"""Vision-language models of transformers: SmolVLM, PaliGemma, BLIP-2, GIT, and any other with a chat template."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from ragvlm.encoders import hub
+from ragvlm.encoders.torch_tools import choose_device, choose_dtype, memory_errors
+from ragvlm.errors import InputError, RagvlmError
+from ragvlm.generators.tidy import tidy
+from ragvlm.generators.vlm_dialects import Prefix, dialect_of
+from ragvlm.generators.vlm_load import check_kind, load_model, load_processor, quiet
+from ragvlm.types import Prompt
+
+log = logging.getLogger(__name__)
+
+
+class VlmGenerator:
+    """Writes from the picture and, where the family can read them, from the numbered references; greedy.
+
+    Args:
+        model: "ORG/NAME", "ORG/NAME@REVISION" (from the hub's cache, else downloaded) or a folder.
+        revision: a branch, a tag or a commit.
+        device: "auto" (CUDA, else MPS, else the CPU) or a torch device.
+        dtype: "float32", "bfloat16", "float16" or "auto" (bfloat16 on a CUDA device that has it, else float32).
+        max_new_tokens: a text ends there at the latest; a sentence that this cuts is left out.
+        batch_size: prompts at a time; halved, with a note in the log, when memory runs out.
+        neighbour_images: how many references' pictures go in beside the query's, in families that take several.
+        task: the words for families that are asked by task words (PaliGemma, GIT) instead of ``data/vlm.toml``'s.
+        trust_remote_code: whether to run Python code that the checkpoint brings, where transformers has no such model.
+
+    Weights are read from safetensors alone. Raises MissingExtraError without ``ragvlm[vlm]``, InputError for an
+    option or a model that can't be, and RagvlmError for a model that is neither cached nor within reach, gated,
+    incomplete, or too large for the memory.
+    """
+
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_new_tokens: int = 128,
+        batch_size: int = 4,
+        neighbour_images: int = 0,
+        task: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        for name, number, least in (
+            ("max_new_tokens", max_new_tokens, 1),
+            ("batch_size", batch_size, 1),
+            ("neighbour_images", neighbour_images, 0),
+        ):
+            if number < least:
+                raise InputError(f"{name} is {number}: choose {least} or more")
+        self.model, self.revision = hub.split_revision(model, revision)
+        self.name = f"vlm:{self.model}" + (f"@{self.revision}" if self.revision else "")
+        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
+        folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code)
+        kind = check_kind(folder, self.model, trust_remote_code=trust_remote_code)
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        processor = load_processor(folder, self.model, trust_remote_code=trust_remote_code)
+        style = dialect_of(processor, kind, self.model)
+        self.dialect = style(processor, self.model, neighbours=neighbour_images, task=task)
+        self._net = load_model(folder, self.model, self.device, self.dtype, trust_remote_code=trust_remote_code)
+        self._tokenizer = processor.tokenizer
+        self._reads_apart = bool(self._net.config.get_text_config().is_encoder_decoder)
+        if not self._reads_apart:
+            self._tokenizer.padding_side = "left"  # the text goes on where the prompt ends
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._ends = _end_ids(self._net, self._tokenizer)
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """One text a prompt, without the model's own citations; empty where the prompt cites nothing.
+
+        Raises InputError for a prompt without a picture, RagvlmError where not even one prompt fits the memory.
+        """
+        asked = [i for i, prompt in enumerate(prompts) if prompt.cited_ids]
+        texts = [""] * len(prompts)
+        for _, group in groupby(asked, key=lambda i: self._length(prompts[i])):
+            for i, text in self._in_batches(list(group), prompts):
+                texts[i] = text
+        return texts
+
+    def _length(self, prompt: Prompt) -> int:
+        """What prompts of one batch must have in common."""
+        if not isinstance(self.dialect, Prefix):
+            return 0
+        return len(self._tokenizer(self.dialect.text(prompt))["input_ids"])
+
+    def _in_batches(self, wanted: list[int], prompts: Sequence[Prompt]) -> Iterator[tuple[int, str]]:
+        done = 0
+        while done < len(wanted):
+            batch = wanted[done : done + self.batch_size]
+            try:
+                with memory_errors(self.name, self.device):
+                    texts = self._write([prompts[i] for i in batch])
+            except RagvlmError as error:
+                if len(batch) == 1 or not isinstance(error.__cause__, MemoryError | RuntimeError):
+                    raise
+                self.batch_size = len(batch) // 2
+                log.warning("%s; going on with batch_size %d", str(error).partition(":")[0], self.batch_size)
+                continue
+            yield from zip(batch, texts, strict=True)
+            done += len(batch)
+
+    def _write(self, prompts: list[Prompt]) -> list[str]:
+        import torch
+
+        with quiet(), torch.inference_mode():
+            inputs = self.dialect.inputs(prompts).to(self.device, self.dtype)
+            # an encoder-decoder writes on a sheet of its own; the others go on after the prompt
+            start = 0 if self._reads_apart else inputs["input_ids"].shape[1]
+            self._check_length(start)
+            rows = self._net.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
+        return [self._tidy(row[start:].tolist(), prompt) for row, prompt in zip(rows, prompts, strict=True)]
+
+    def _check_length(self, tokens: int) -> None:
+        most = getattr(self._net.config.get_text_config(), "max_position_embeddings", None)
+        if most and tokens + self.max_new_tokens > most:
+            raise InputError(
+                f"{self.name} holds {most} tokens, the prompt has {tokens} and the answer up to {self.max_new_tokens}: "
+                "give fewer references (k) or neighbour_images"
+            )
+
+    def _tidy(self, ids: list[int], prompt: Prompt) -> str:
+        cut = len(ids) >= self.max_new_tokens and not self._ends & set(ids[1:])
+        text = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return tidy(text.strip(), len(prompt.cited_ids), cut=cut)
+
+
+def _end_ids(net: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end a text."""
+    configs = (net.generation_config, net.config.get_text_config())
+    named = [*(config.eos_token_id for config in configs), tokenizer.eos_token_id, tokenizer.sep_token_id]
+    flat = [i for item in named for i in (item if isinstance(item, list) else [item])]
+    return {i for i in flat if i is not None}
