@@ -177,6 +177,8 @@ def test_the_report_shows_sentences_references_and_refusals(index: Index, tmp_pa
         page.count("data:image/jpeg;base64,") == 2 + sum(len(d.context.hits) for d in found)
     )
     assert "http://" not in page and "https://" not in page
+    # an article is often longer than a sheet: kept whole it would leave sheets empty
+    assert "break-inside: avoid" in page and "article { break-inside" not in page
 
 
 def test_a_report_survives_lost_pictures_and_hostile_captions(tmp_path: Path) -> None:
