@@ -93,7 +93,7 @@ def reference(folder: Path, pictures: list[Image.Image], texts: list[str]) -> An
         else {"padding": True}
     )
     tokens = AutoTokenizer.from_pretrained(folder)(texts, return_tensors="pt", **padding)
-    pixels = AutoImageProcessor.from_pretrained(folder)(images=pictures, return_tensors="pt")
+    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(images=pictures, return_tensors="pt")
     with torch.inference_mode():
         return net(**tokens, **pixels)
 
