@@ -37,7 +37,7 @@ def build(family: str, folder: Path) -> Path:
 
 def give_an_end(folder: Path, row: list[int]) -> None:
     """Let the checkpoint end its texts with a token that it says in ``row``: random weights hardly say the true one."""
-    end = next(token for i, token in enumerate(row) if i > 3 and token not in row[:i])
+    end = list(dict.fromkeys(row[:-1]))[-1]
     for name in ("config.json", "generation_config.json"):
         path = folder / name
         settings = json.loads(path.read_text())

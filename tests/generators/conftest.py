@@ -1,13 +1,19 @@
-"""A chat server on this computer: real HTTP."""
+"""A chat server on this computer (real HTTP), and tiny vision-language checkpoints."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
+import tinyvlm
 from chatdouble import ChatServerDouble
+from vlmtools import load, new_tokens, prompt_of
 
 
 @pytest.fixture
@@ -46,3 +52,49 @@ def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServerDouble]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def offline() -> Iterator[None]:
+    """No hub, and one thread."""
+    import torch
+    from huggingface_hub import constants
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # models so small lose time to more
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Builds the checkpoint of a family once; it ends a text after a few tokens."""
+    root = tmp_path_factory.mktemp("vlm")
+
+    def folder_of(family: str) -> Path:
+        if family == "smolvlm2":
+            pytest.importorskip("num2words")
+        # the name says which kind of PaliGemma it is
+        folder = root / {"paligemma": "paligemma-3b-mix-224"}.get(family, family)
+        if not folder.exists():
+            tinyvlm.build(family, folder)
+            tinyvlm.give_an_end(folder, new_tokens(load(folder), prompt_of())[1])
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture
+def altered(folders: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """Copies the tiny LLaVA with another configuration."""
+
+    def alter(family: str = "llava", **changes: Any) -> Path:
+        folder = tmp_path / "altered"
+        shutil.copytree(folders(family), folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+        return folder
+
+    return alter
