@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,3 +43,8 @@ def value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def some(items: Sequence[str]) -> str:
+    """The first five items and, where there are more, an ellipsis."""
+    return ", ".join(items[:5]) + (", ..." if len(items) > 5 else "")

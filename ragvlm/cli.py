@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +26,7 @@ from ragvlm.arguments import (
     MaxPixels,
     Subject,
     pairs,
+    some,
     value,
 )
 from ragvlm.errors import RagvlmError, one_line
@@ -74,7 +75,7 @@ def index(
     if source.dropped_columns:
         _say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
     if source.unlisted:
-        _say(f"{len(source.unlisted)} pictures are not in the metadata and were left out: {_some(source.unlisted)}")
+        _say(f"left out, since the metadata doesn't name them ({len(source.unlisted)}): {some(source.unlisted)}")
     with _progress("Indexing") as progress:
         built = Index.build(
             source,
@@ -265,10 +266,6 @@ def _say(line: str) -> None:
     typer.echo(one_line(line), err=True)
 
 
-def _some(items: Sequence[str]) -> str:
-    return ", ".join(items[:5]) + (", ..." if len(items) > 5 else "")
-
-
 @contextmanager
 def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar with rate and ETA on stderr; silent where stderr is no terminal."""
@@ -283,10 +280,14 @@ def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], 
 
 
 def main() -> NoReturn:
-    """Run the command. Exit codes: 0 done, 2 unusable input, 130 interrupted."""
+    """Run the command; its exit codes stand in docs/output.md."""
     for name in ("PIL", "tifffile"):  # what is wrong with a picture stands in our own line
         logging.getLogger(name).addHandler(logging.NullHandler())
         warnings.filterwarnings("ignore", module=name)
+    notes = logging.StreamHandler()  # what takes long for the first time is said, on stderr
+    notes.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("ragvlm").addHandler(notes)
+    logging.getLogger("ragvlm").setLevel(logging.INFO)
     try:
         app()
     except (RagvlmError, InterruptError) as error:

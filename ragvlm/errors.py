@@ -40,6 +40,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def reason(error: BaseException) -> str:
+    """What another package's error says, on one line of at most 300 characters; its type where it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def missing_extra(module: str, extra: str) -> MissingExtraError:
     """The error for the absent ``module`` that ``ragvlm[extra]`` brings."""
     return MissingExtraError(f'package {module!r} is not installed: pip install "ragvlm[{extra}]"')

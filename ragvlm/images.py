@@ -28,7 +28,7 @@ from PIL import (
 )
 
 from ragvlm import tiff
-from ragvlm.errors import ImageError, InputError
+from ragvlm.errors import ImageError, InputError, reason
 from ragvlm.pixels import array_to_rgb, composite, upright
 
 ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
@@ -83,7 +83,7 @@ def open_image(
     except ImageError as error:
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:  # decoders fail in every way there is; all of them mean a broken file
-        raise ImageError(f"{label}: broken picture ({_reason(error)})") from error
+        raise ImageError(f"{label}: broken picture ({reason(error)})") from error
 
 
 def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> ImageInfo:
@@ -98,7 +98,7 @@ def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> 
     except ImageError as error:
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:
-        raise ImageError(f"{label}: broken picture ({_reason(error)})") from error
+        raise ImageError(f"{label}: broken picture ({reason(error)})") from error
 
 
 def _pixel_bound(max_pixels: int | None) -> int:
@@ -116,10 +116,6 @@ def _label(source: object) -> str:
     if isinstance(source, str | Path):
         return str(source)
     return f"<{type(source).__name__}>"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_size(bound: int) -> Callable[[int, int], None]:

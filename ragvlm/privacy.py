@@ -25,7 +25,9 @@ _CONTACTS = (
 _DIRECT = frozenset(f"{_NAMES} {_STAFF} {_NUMBERS} {_DATES} {_CONTACTS}".split())
 _OF_PERSON = _DIRECT | {"name", "names"}
 _PREFIX = re.compile(rf"^(?:the)?(?:{_PERSON})s?")
-_SUBJECT = re.compile(rf"(?:{_PERSON}|case)s?(?:ids?|identifier|uid|key|code|no|nr|num|number)")
+_SUBJECT = re.compile(
+    rf"(?:patient|participant|donor|person|client)s?|(?:{_PERSON}|case)s?(?:ids?|identifier|uid|key|code|no|nr|num|number)"
+)
 _SUFFIX = re.compile(rf"(?:of)?(?:the)?(?:{_PERSON})s?$")
 
 
@@ -51,7 +53,7 @@ def _points_at_person(name: str) -> bool:
 def without_identifiers(values: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """``values`` without identifier columns, at any depth of nesting, and the names that were left out.
 
-    Second names of the subject (``case_id``, ``participant_id``, ``donor_no``) go too: in plain they would undo the
+    Second names of the subject (``patient``, ``case_id``, ``donor_no``) go too: in plain they would undo the
     hash of the first.
     """
     dropped: set[str] = set()

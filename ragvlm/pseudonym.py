@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,17 +53,24 @@ def _key_path() -> Path:
 @cache
 def _from_file(path: Path) -> Pseudonymizer:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # exclusive: of two processes that start together only one makes the key
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
+        if not path.exists():
+            _make(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; set RAGVLM_SUBJECT_KEY to a key of your own") from error
-    else:
+    return Pseudonymizer(_parsed(path))
+
+
+def _make(path: Path) -> None:
+    """Write a new key, whole and readable by its owner alone; of processes that do so together the first wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
         with os.fdopen(handle, "w") as stream:
             stream.write(secrets.token_hex(32))
-    return Pseudonymizer(_parsed(path))
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
 
 
 def _parsed(path: Path) -> bytes:

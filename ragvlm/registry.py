@@ -23,7 +23,7 @@ from ragvlm.errors import InputError, missing_extra
 class Entry:
     """One plug-in: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed.
 
-    ``options`` are arguments of the class that go with this name, such as a checkpoint, so that names may share a class.
+    ``options`` are arguments of the class that go with this name, such as a checkpoint: names may share a class.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """The object that ``ragvlm models --json`` prints."""
         return {
-            "kind": self.kind,
+            "kind": self.kind.removesuffix("s"),
             "name": self.name,
             "summary": self.summary,
             "hub_id": self.hub_id,

@@ -74,7 +74,7 @@ def models_table(entries: Sequence[Entry]) -> None:
         about = entry.summary + (f" (hub: {entry.hub_id})" if entry.hub_id else "")
         if entry.command:
             about += f"\n{entry.command}"
-        table.add_row(entry.kind[:-1], f"[bold]{entry.name}[/bold]", usable, escape(about))
+        table.add_row(entry.kind.removesuffix("s"), f"[bold]{entry.name}[/bold]", usable, escape(about))
     Console(highlight=False).print(table)
 
 

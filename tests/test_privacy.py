@@ -84,9 +84,8 @@ def test_other_columns(name):
 
 
 def test_second_names_of_the_subject_are_left_out():
-    names = ["case_id", "Participant ID", "donor_no", "subject_id", "patient-code", "clientUID"]
+    names = ["patient", "case_id", "Participant ID", "donor_no", "subject_id", "patient-code", "clientUID"]
     others = {
-        "patient": 1,
         "subject": "x",
         "case": 2,
         "donor_age": 50,

@@ -64,7 +64,7 @@ def _intact(folder: Path, stem: str) -> Path | None:
 
 
 def _make(folder: Path, stem: str, export: Callable[[], bytes]) -> Path:
-    logging.getLogger(__name__).info("exporting %s to %s, once", stem, folder)
+    logging.getLogger(__name__).info("preparing %s for ONNX Runtime (the first time only) ...", stem.rpartition("-")[0])
     data = export()
     for damaged in folder.glob(f"{stem}.*.onnx"):
         damaged.unlink()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ragvlm.encoders.base import BaseEncoder, fingerprint
 from ragvlm.encoders.hub import assert_reachable
 from ragvlm.encoders.torch_tools import choose_device
-from ragvlm.errors import InputError, RagvlmError, require
+from ragvlm.errors import InputError, RagvlmError, reason, require
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _open_clip() -> Any:
         return require("open_clip", "openclip")
     except (ImportError, RuntimeError, OSError) as error:
         # most often a torchvision that was built for another torch
-        raise RagvlmError(f"open_clip is installed but can't be imported: {_reason(error)}") from error
+        raise RagvlmError(f"open_clip is installed but can't be imported: {reason(error)}") from error
 
 
 def _config(open_clip: Any, model: str) -> dict[str, Any]:
@@ -151,10 +151,6 @@ def _one_error(model: str) -> Iterator[None]:
         yield
     except Exception as error:  # open_clip, timm, transformers and the hub's client each have errors of their own
         where = "give a complete folder" if model.startswith(_FOLDER) else "check the name and the network"
-        raise RagvlmError(f"model {model!r} can't be loaded ({_reason(error)}); {where}") from error
+        raise RagvlmError(f"model {model!r} can't be loaded ({reason(error)}); {where}") from error
     finally:
         logging.disable(before)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

@@ -14,7 +14,7 @@ import numpy as np
 from ragvlm.encoders import hub
 from ragvlm.encoders.base import BaseEncoder, fingerprint
 from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, memory_errors
-from ragvlm.errors import InputError, RagvlmError, require
+from ragvlm.errors import InputError, RagvlmError, reason, require
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _import_transformers() -> None:
         require("transformers", "transformers")
         from transformers import AutoModel  # noqa: F401 - the import that a mismatched torchvision breaks
     except (ImportError, RuntimeError, OSError) as error:
-        raise RagvlmError(f"transformers is installed but can't be imported: {_reason(error)}") from error
+        raise RagvlmError(f"transformers is installed but can't be imported: {reason(error)}") from error
 
 
 def _parts(folder: Path, dtype: Any, trust: bool) -> tuple[Any, Any, Any]:
@@ -175,12 +175,8 @@ def _one_error(model: str) -> Iterator[None]:
     except RagvlmError as error:
         raise type(error)(f"{model} can't be loaded: {error}") from error
     except Exception as error:  # transformers, tokenizers and safetensors each have errors of their own
-        raise RagvlmError(f"{model} can't be loaded ({_reason(error)}): give a complete checkpoint") from error
+        raise RagvlmError(f"{model} can't be loaded ({reason(error)}): give a complete checkpoint") from error
     finally:
         logging.disable(before)
         if shown:
             bars.enable_progress_bar()
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

@@ -10,7 +10,7 @@ from typing import Any
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import check_memory, memory_errors
-from ragvlm.errors import InputError, RagvlmError, missing_extra, require
+from ragvlm.errors import InputError, RagvlmError, missing_extra, reason, require
 
 
 def check_kind(folder: Path, model: str, *, trust_remote_code: bool) -> str:
@@ -74,11 +74,11 @@ def one_error(model: str) -> Iterator[None]:
     except ImportError as error:
         if "num2words" in str(error):
             raise missing_extra("num2words", "vlm") from error
-        raise RagvlmError(f"{model} can't be loaded ({_reason(error)}): install that package") from error
+        raise RagvlmError(f"{model} can't be loaded ({reason(error)}): install that package") from error
     except MemoryError:
         raise
     except Exception as error:  # transformers, tokenizers and safetensors each have errors of their own
-        raise RagvlmError(f"{model} can't be loaded ({_reason(error)}): give a complete checkpoint") from error
+        raise RagvlmError(f"{model} can't be loaded ({reason(error)}): give a complete checkpoint") from error
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _transformers() -> Any:
     try:
         return require("transformers", "vlm")
     except (RuntimeError, OSError) as error:  # most often a torchvision that was built for another torch
-        raise RagvlmError(f"transformers is installed but can't be imported: {_reason(error)}") from error
+        raise RagvlmError(f"transformers is installed but can't be imported: {reason(error)}") from error
 
 
 def _has_torchvision(transformers: Any) -> bool:
@@ -130,7 +130,3 @@ def _without_video(transformers: Any, maker: Any, folder: Path) -> Any:
         },
     )
     return still.from_args_and_dict([parts.get(name) for name in order], settings)
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

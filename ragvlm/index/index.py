@@ -173,8 +173,12 @@ class Index:
 
     def exact_duplicates(self) -> list[tuple[str, ...]]:
         """Groups of ids of records whose pictures have equal pixels, in row order."""
+        from ragvlm.index.segments import read_live
+
+        # from the segments alone: what is in an index can be told without the package that searches it
+        table = read_live(self.path, self.manifest, ["id", "content_hash"])
         groups: dict[str, list[str]] = {}
-        for record, digest in zip(self._state.table["id"].to_pylist(), self.content_hashes, strict=True):
+        for record, digest in zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True):
             if digest:
                 groups.setdefault(digest, []).append(record)
         return [tuple(group) for group in groups.values() if len(group) > 1]

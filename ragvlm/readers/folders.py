@@ -19,7 +19,8 @@ def pictures(root: Path) -> Iterator[str]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
         place = Path(folder).relative_to(root)
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUPPORTED_SUFFIXES:
+            path = Path(folder, name)  # a link to nowhere or a pipe is no picture
+            if not name.startswith(".") and path.suffix.lower() in SUPPORTED_SUFFIXES and path.is_file():
                 yield (place / name).as_posix()
 
 
