@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,6 +79,24 @@ def entries(kind: str) -> dict[str, Entry]:
     for point in importlib.metadata.entry_points(group=f"ragvlm.{kind}"):
         found.setdefault(point.name, Entry(kind=kind, name=point.name, target=point.value, summary=str(point.dist)))
     return found
+
+
+def create(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    """The plug-in ``name`` of ``kind``, made with its own and the given options.
+
+    ``name`` may be a plug-in's name and a model joined by a colon. Raises InputError for an unknown name or option,
+    MissingExtraError with the pip command where a package is absent, and whatever the plug-in raises.
+    """
+    plug_in, _, model = name.partition(":")
+    entry = find(kind, plug_in)
+    chosen = {**entry.options, **({"model": model} if model else {}), **options}
+    maker = entry.load()
+    known = inspect.signature(maker).parameters
+    for option in chosen:
+        if option not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise InputError(f"{kind.removesuffix('s')} {plug_in!r} has no option {option!r}: {takes}")
+    return maker(**chosen)
 
 
 def find(kind: str, name: str) -> Entry:

@@ -247,7 +247,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(index: Path, corpus: Path, t
         (("describe", picture, "--index", index, "-k", 0), "k is 0"),
         (("describe", picture, "--index", index, "--generator", "gpt"), "choose one of consensus"),
         (("describe", picture, "--index", empty), "not an index"),
-        (("describe", picture, "--index", index, "--generator-option", "x=1"), "does not take these options"),
+        (("describe", picture, "--index", index, "--generator-option", "x=1"), "has no option 'x': it takes none"),
         (("search", "cells", "--index", index, "-k", 0), "k is 0"),
         (("search", "gone.png", "--index", index), "gone.png"),
         (("search", "cells", "--index", index, "--mode", "image"), "can't compare words with pictures"),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from ragvlm.errors import InputError
-from ragvlm.registry import find
+from ragvlm.registry import create
 
 if TYPE_CHECKING:
     from ragvlm.types import Encoder
@@ -26,14 +24,4 @@ def load_encoder(name: str = "embedded", **options: Any) -> Encoder:
     Raises InputError for an unknown name or option, MissingExtraError (with the pip command) for an absent
     package, and RagvlmError for weights that can't be had.
     """
-    plug_in, _, model = name.partition(":")
-    if model:
-        options = {"model": model} | options
-    entry = find("encoders", plug_in)
-    options = {**entry.options, **options}
-    encoder_class = entry.load()
-    known = inspect.signature(encoder_class).parameters
-    for option in options:
-        if option not in known:
-            raise InputError(f"encoder {plug_in!r} has no option {option!r}: it takes {', '.join(known)}")
-    return cast("Encoder", encoder_class(**options))
+    return cast("Encoder", create("encoders", name, options))

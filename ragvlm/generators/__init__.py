@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ragvlm.errors import InputError
-from ragvlm.registry import find
-from ragvlm.types import Generator
+from ragvlm.registry import create
+
+if TYPE_CHECKING:
+    from ragvlm.types import Generator
 
 
 def load_generator(name: str = "consensus", **options: Any) -> Generator:
@@ -18,15 +18,4 @@ def load_generator(name: str = "consensus", **options: Any) -> Generator:
     Raises InputError for an unknown name or option, MissingExtraError with the pip command where a package is
     absent.
     """
-    plug_in, _, model = name.partition(":")
-    if model:
-        options = {"model": model} | options
-    entry = find("generators", plug_in)
-    options = {**entry.options, **options}
-    maker = entry.load()
-    try:
-        inspect.signature(maker).bind(**options)
-    except TypeError as error:
-        raise InputError(f"generator {plug_in!r} does not take these options: {error}") from error
-    generator: Generator = maker(**options)
-    return generator
+    return cast("Generator", create("generators", name, options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -24,7 +25,7 @@ class Table:
     typed: bool = True
 
 
-class TableReader:
+class TableReader(ABC):
     """A file with one record a row. A format says which suffixes it has and how its table is read."""
 
     name: str
@@ -35,9 +36,9 @@ class TableReader:
         """Whether the suffix is one of this format's."""
         return path.suffix.lower() in self.suffixes and not path.is_dir()
 
+    @abstractmethod
     def table(self, path: Path) -> Table:
         """The table in ``path``. Raises CorpusError naming file and row."""
-        raise NotImplementedError
 
     def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
         """Records whose relative pictures count from the folder of ``path``. Raises CorpusError."""

@@ -52,5 +52,5 @@ def test_order_is_kept(name):
 def test_unknown_names_and_options_are_told():
     with pytest.raises(InputError, match="choose one of"):
         load_generator("oracle")
-    with pytest.raises(InputError, match="'nearest' does not take"):
+    with pytest.raises(InputError, match="'nearest' has no option"):
         load_generator("nearest", temperature=1)
