@@ -26,6 +26,14 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--column", "-c", help="FIELD=COLUMN, e.g. caption=report or labels=wbc,rbc.", metavar="FIELD=COLUMN"),
 ]
+Threshold = Annotated[float | None, typer.Option(help="Support from which a reference counts [as calibrated].")]
+KeepUnsupported = Annotated[
+    bool, typer.Option("--keep-unsupported", help="Mark unsupported sentences instead of dropping them.")
+]
+GeneratorOptions = Annotated[
+    list[str] | None,
+    typer.Option("--generator-option", help="An option of the generator; may be repeated.", metavar="NAME=VALUE"),
+]
 MaxPixels = Annotated[int | None, typer.Option(help="Refuse pictures with more pixels than this.")]
 
 

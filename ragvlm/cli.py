@@ -14,24 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ragvlm.arguments import (
-    Columns,
-    Diversity,
-    Duplicates,
-    ExcludeId,
-    Fusion,
-    IndexDir,
-    Json,
-    KeepSubject,
-    MaxPixels,
-    Subject,
-    pairs,
-    some,
-    value,
-)
+from ragvlm import arguments as arg
 from ragvlm.errors import RagvlmError, one_line
 
 if TYPE_CHECKING:
+    from ragvlm.describe import Describer
     from ragvlm.types import Description
 
 app = typer.Typer(
@@ -55,14 +42,14 @@ def index(
     out: Annotated[Path | None, typer.Option(help="Where to write the index [indexes/NAME].", metavar="DIR")] = None,
     encoder: Annotated[str, typer.Option(help="See `ragvlm models`.")] = "embedded",
     store: Annotated[str, typer.Option(help="faiss or numpy.")] = "faiss",
-    column: Columns = None,
+    column: arg.Columns = None,
     batch_size: Annotated[int, typer.Option(help="Pictures a batch.")] = 16,
     segment_rows: Annotated[int, typer.Option(help="Records a commit.")] = 512,
-    max_pixels: MaxPixels = None,
+    max_pixels: arg.MaxPixels = None,
     plain_subjects: Annotated[
         bool, typer.Option("--plain-subjects", help="Keep subject and study ids as they are, not hashed.")
     ] = False,
-    as_json: Json = False,
+    as_json: arg.Json = False,
 ) -> None:
     """Index a corpus, or bring its index up to date.
 
@@ -71,11 +58,11 @@ def index(
     from ragvlm.corpus import Corpus
     from ragvlm.index import Index
 
-    source = Corpus.load(corpus, columns=pairs(column, "--column") or None)
+    source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None)
     if source.dropped_columns:
         _say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
     if source.unlisted:
-        _say(f"left out, since the metadata doesn't name them ({len(source.unlisted)}): {some(source.unlisted)}")
+        _say(f"left out, since the metadata doesn't name them ({len(source.unlisted)}): {arg.some(source.unlisted)}")
     with _progress("Indexing") as progress:
         built = Index.build(
             source,
@@ -97,16 +84,16 @@ def index(
 @app.command()
 def search(
     query: Annotated[str, typer.Argument(help="A picture's path, or words.")],
-    index_dir: IndexDir,
+    index_dir: arg.IndexDir,
     k: Annotated[int, typer.Option("-k", help="How many references.")] = 10,
     mode: Annotated[str, typer.Option(help="auto, image, text or fused.")] = "auto",
-    fusion: Fusion = "rrf",
-    duplicates: Duplicates = "report",
-    diversity: Diversity = 0.0,
-    subject_id: Subject = None,
-    keep_subject: KeepSubject = False,
-    exclude_id: ExcludeId = None,
-    as_json: Json = False,
+    fusion: arg.Fusion = "rrf",
+    duplicates: arg.Duplicates = "report",
+    diversity: arg.Diversity = 0.0,
+    subject_id: arg.Subject = None,
+    keep_subject: arg.KeepSubject = False,
+    exclude_id: arg.ExcludeId = None,
+    as_json: arg.Json = False,
 ) -> None:
     """Find the references nearest to a picture or words."""
     from ragvlm.index import Index
@@ -132,29 +119,23 @@ def search(
 @app.command()
 def describe(
     images: Annotated[list[Path], typer.Argument(help="Pictures to describe.", metavar="IMAGE...")],
-    index_dir: IndexDir,
+    index_dir: arg.IndexDir,
     generator: Annotated[str, typer.Option("--generator", "-g", help="See `ragvlm models`.")] = "consensus",
     k: Annotated[int, typer.Option("-k", help="How many references the generator sees.")] = 5,
     alpha: Annotated[float, typer.Option(help="Level of the abstention test; 0 never abstains.")] = 0.05,
     mode: Annotated[str, typer.Option(help="image or fused.")] = "image",
-    fusion: Fusion = "rrf",
-    duplicates: Duplicates = "report",
-    diversity: Diversity = 0.0,
-    subject_id: Subject = None,
-    keep_subject: KeepSubject = False,
-    exclude_id: ExcludeId = None,
+    fusion: arg.Fusion = "rrf",
+    duplicates: arg.Duplicates = "report",
+    diversity: arg.Diversity = 0.0,
+    subject_id: arg.Subject = None,
+    keep_subject: arg.KeepSubject = False,
+    exclude_id: arg.ExcludeId = None,
     template: Annotated[str, typer.Option(help="Prompt template.")] = "describe",
-    threshold: Annotated[
-        float | None, typer.Option(help="Support from which a reference counts [as calibrated].")
-    ] = None,
-    keep_unsupported: Annotated[
-        bool, typer.Option("--keep-unsupported", help="Mark unsupported sentences instead of dropping them.")
-    ] = False,
-    generator_option: Annotated[
-        list[str] | None, typer.Option(help="An option of the generator; may be repeated.", metavar="NAME=VALUE")
-    ] = None,
+    threshold: arg.Threshold = None,
+    keep_unsupported: arg.KeepUnsupported = False,
+    generator_option: arg.GeneratorOptions = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.", metavar="OUT.html")] = None,
-    as_json: Json = False,
+    as_json: arg.Json = False,
 ) -> None:
     """Describe pictures with evidence, or abstain.
 
@@ -177,17 +158,13 @@ def describe(
         diversity=diversity,
         exclude_subject=not keep_subject,
         exclude_ids=frozenset(exclude_id or ()),
-        generator_options={name: value(text) for name, text in pairs(generator_option, "--generator-option").items()},
+        generator_options={
+            name: arg.value(text) for name, text in arg.pairs(generator_option, "--generator-option").items()
+        },
     )
     if report:
         check_writable(report)
-    found: list[Description] = []
-    with _progress("Describing", quiet=len(images) < 2) as progress:
-        for batch in describer.batches([str(path) for path in images], subject_id=subject_id):
-            found += batch
-            progress(len(found), len(images))
-            for description in batch:
-                _print(description.to_dict()) if as_json else _terminal().show_description(description)
+    found = _show(describer, [str(path) for path in images], subject_id, as_json)
     if report:
         from ragvlm.report import write_report
 
@@ -195,9 +172,21 @@ def describe(
         _say(f"report: {report}")
 
 
+def _show(describer: Describer, images: list[str], subject_id: str | None, as_json: bool) -> list[Description]:
+    """Describe ``images`` and print each description as soon as it is there."""
+    found: list[Description] = []
+    with _progress("Describing", quiet=len(images) < 2) as progress:
+        for batch in describer.batches(images, subject_id=subject_id):
+            found += batch
+            progress(len(found), len(images))
+            for description in batch:
+                _print(description.to_dict()) if as_json else _terminal().show_description(description)
+    return found
+
+
 @app.command()
 def info(
-    directory: Annotated[Path, typer.Argument(help="An index folder.", metavar="DIR")], as_json: Json = False
+    directory: Annotated[Path, typer.Argument(help="An index folder.", metavar="DIR")], as_json: arg.Json = False
 ) -> None:
     """Show what is in an index."""
     from ragvlm.index import Index
@@ -207,7 +196,7 @@ def info(
 
 
 @app.command()
-def models(as_json: Json = False) -> None:
+def models(as_json: arg.Json = False) -> None:
     """List encoders and generators.
 
     What can't be used now stands with the command that makes it so.
