@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ragvlm as rv
+from ragvlm.images import open_image
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,6 +58,17 @@ def test_the_guard_finds_the_two_exact_duplicates(assays: rv.Index, shared_data:
     assert marks["PercentPositive_AS_09125_050116030001_D03f00d1.tif"] == "exact"
     kept = {Path(h.record.id).name for h in assays.search(picture, k=38, duplicates="exclude")}
     assert len(kept) == 36
+
+
+def test_a_coarse_copy_is_a_near_duplicate_and_another_field_is_not(assays: rv.Index, tmp_path: Path) -> None:
+    name = "images/UntangleWormsBrightField_WT_orig.png"
+    record = next(record for record in assays.records if record.id == name)
+    open_image(assays.image_path(record)).save(tmp_path / "copy.jpg", quality=60)
+    marks = {hit.record.id: hit.duplicate for hit in assays.search(tmp_path / "copy.jpg", k=38)}
+    assert marks.pop(name) == "near"
+    assert set(marks.values()) == {None}
+    kept = assays.search(tmp_path / "copy.jpg", k=38, duplicates="exclude")
+    assert name not in {hit.record.id for hit in kept}
 
 
 def test_radiographs_without_captions_can_be_searched_and_labelled(shared_data: Path, tmp_path: Path) -> None:
