@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ragvlm.encoders.vision_ops import import_torchvision
+
 ROOT = Path(__file__).resolve().parents[1]
 # tests and the processes that they start must not make or use the user's own key
 os.environ["RAGVLM_SUBJECT_KEY"] = "the key of the test suite"
+# many tests build their checkpoints with open_clip and transformers themselves
+import_torchvision()
 
 
 @pytest.fixture(scope="session")

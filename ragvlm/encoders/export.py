@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ragvlm.encoders.torch_tools import import_package
 from ragvlm.errors import RagvlmError, require
 from ragvlm.types import Int64
 
@@ -60,15 +61,10 @@ def export_text_tower(tower: TextTower) -> bytes:
 
     Raises what ``export_image_tower`` raises.
     """
-    require("torch", "embedded")
+    import_package("transformers", "embedded", "BertModel")
     import torch
+    from transformers import BertConfig, BertModel
 
-    require("transformers", "embedded")
-    try:
-        from transformers import BertConfig, BertModel
-    except (ImportError, RuntimeError) as error:
-        # most often a torchvision beside it that was built for another torch
-        raise RagvlmError(f"transformers is installed but can't be imported: {_root(error)}") from error
     tensors = require("safetensors.torch", "embedded").load_file(tower.weights.verified())
     config = json.loads(tower.config.verified().read_text(encoding="utf-8"))
     # eager attention is plain arithmetic, which the exporter can trace
@@ -143,9 +139,3 @@ def check_export(module: Any, data: bytes, samples: list[dict[str, Any]]) -> Non
         least = float(((wanted * found).sum(axis=1) / lengths).min())
         if not least > _AGREEMENT:
             raise RagvlmError(f"the exported encoder disagrees with torch {torch.__version__}: cosine {least:.6f}")
-
-
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).partition("\n")[0]

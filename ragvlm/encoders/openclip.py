@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ragvlm.encoders.base import BaseEncoder, fingerprint
 from ragvlm.encoders.hub import assert_reachable
-from ragvlm.encoders.torch_tools import choose_device
-from ragvlm.errors import InputError, RagvlmError, reason, require
+from ragvlm.encoders.torch_tools import choose_device, import_package
+from ragvlm.errors import InputError, RagvlmError, reason
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class OpenClipEncoder(BaseEncoder):
     def __init__(self, model: str = BIOMEDCLIP, *, device: str = "auto", batch_size: int = 16) -> None:
         super().__init__(batch_size=batch_size)
         self.model = _resolved(model)
-        open_clip = _open_clip()
+        open_clip = import_package("open_clip", "openclip")
         self.device = choose_device(device)
         if self.model.startswith(_HUB):
             assert_reachable(self.model.removeprefix(_HUB), "open_clip_config.json")
@@ -110,14 +110,6 @@ def _resolved(model: str) -> str:
     if not architecture or not tag:
         raise InputError(f"model {model!r}: give hf-hub:ORG/NAME, local-dir:PATH or ARCHITECTURE/TAG")
     return model
-
-
-def _open_clip() -> Any:
-    try:
-        return require("open_clip", "openclip")
-    except (ImportError, RuntimeError, OSError) as error:
-        # most often a torchvision that was built for another torch
-        raise RagvlmError(f"open_clip is installed but can't be imported: {reason(error)}") from error
 
 
 def _config(open_clip: Any, model: str) -> dict[str, Any]:

@@ -7,9 +7,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ragvlm.errors import InputError, RagvlmError
+from ragvlm.encoders.vision_ops import import_torchvision
+from ragvlm.errors import InputError, RagvlmError, reason, require
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def import_package(name: str, extra: str, *parts: str) -> Any:
+    """Import ``name``, a package that stands on torch; ``parts`` are names in it that are loaded on first use.
+
+    Raises MissingExtraError where it or torch is absent, RagvlmError where it is there and can't be imported.
+    """
+    require("torch", extra)
+    import_torchvision()
+    try:
+        package = require(name, extra)
+        for part in parts:
+            getattr(package, part)
+    except (ImportError, AttributeError, RuntimeError, OSError) as error:  # built for another torch, most often
+        raise RagvlmError(f"{name} is installed but can't be imported: {reason(error)}") from error
+    return package
 
 
 def choose_device(device: str) -> Any:

@@ -13,8 +13,8 @@ import numpy as np
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.base import BaseEncoder, fingerprint
-from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, memory_errors
-from ragvlm.errors import InputError, RagvlmError, reason, require
+from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, import_package, memory_errors
+from ragvlm.errors import InputError, RagvlmError, reason
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class TransformersEncoder(BaseEncoder):
                 f"{self.model} brings Python code of its own, which would run with your rights: "
                 f"read the .py files of the checkpoint, then give trust_remote_code=True"
             )
-        _import_transformers()
+        import_package("transformers", "transformers", "AutoModel")
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.name = f"transformers:{self.model}" + (f"@{self.revision}" if self.revision else "")
@@ -121,15 +121,6 @@ class TransformersEncoder(BaseEncoder):
             # an output object in transformers 5, a tensor in older code that a checkpoint may bring
             vectors: Float32 = getattr(found, "pooler_output", found).float().cpu().numpy()
         return vectors
-
-
-def _import_transformers() -> None:
-    require("torch", "transformers")
-    try:
-        require("transformers", "transformers")
-        from transformers import AutoModel  # noqa: F401 - the import that a mismatched torchvision breaks
-    except (ImportError, RuntimeError, OSError) as error:
-        raise RagvlmError(f"transformers is installed but can't be imported: {reason(error)}") from error
 
 
 def _parts(folder: Path, dtype: Any, trust: bool) -> tuple[Any, Any, Any]:

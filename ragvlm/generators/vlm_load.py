@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ragvlm.encoders import hub
-from ragvlm.encoders.torch_tools import check_memory, memory_errors
-from ragvlm.errors import InputError, RagvlmError, missing_extra, reason, require
+from ragvlm.encoders.torch_tools import check_memory, import_package, memory_errors
+from ragvlm.errors import InputError, RagvlmError, missing_extra, reason
 
 
 def check_kind(folder: Path, model: str, *, trust_remote_code: bool) -> str:
@@ -98,11 +98,7 @@ def quiet() -> Iterator[None]:
 
 
 def _transformers() -> Any:
-    require("torch", "vlm")
-    try:
-        return require("transformers", "vlm")
-    except (RuntimeError, OSError) as error:  # most often a torchvision that was built for another torch
-        raise RagvlmError(f"transformers is installed but can't be imported: {reason(error)}") from error
+    return import_package("transformers", "vlm")
 
 
 def _has_torchvision(transformers: Any) -> bool:
