@@ -14,7 +14,7 @@ ORDER = re.findall(
     """
     __init__ types errors paths privacy pseudonym registry pixels tiff images readers corpus simulate
     encoders stores index queries duplicates fusion retrieve abstain
-    language prompt generators evidence threshold calibration describe report terminal arguments cli
+    language prompt generators evidence threshold calibration describe report terminal arguments output commands cli
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,82 @@
+"""``ragvlm describe``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ragvlm import arguments as arg
+from ragvlm import output as out
+
+if TYPE_CHECKING:
+    from ragvlm.describe import Describer
+    from ragvlm.types import Description
+
+
+def describe(
+    images: Annotated[list[Path], typer.Argument(help="Pictures to describe.", metavar="IMAGE...")],
+    index_dir: arg.IndexDir,
+    generator: Annotated[str, typer.Option("--generator", "-g", help="See `ragvlm models`.")] = "consensus",
+    k: Annotated[int, typer.Option("-k", help="How many references the generator sees.")] = 5,
+    alpha: Annotated[float, typer.Option(help="Level of the abstention test; 0 never abstains.")] = 0.05,
+    mode: Annotated[str, typer.Option(help="image or fused.")] = "image",
+    fusion: arg.Fusion = "rrf",
+    duplicates: arg.Duplicates = "report",
+    diversity: arg.Diversity = 0.0,
+    subject_id: arg.Subject = None,
+    keep_subject: arg.KeepSubject = False,
+    exclude_id: arg.ExcludeId = None,
+    template: Annotated[str, typer.Option(help="Prompt template.")] = "describe",
+    threshold: arg.Threshold = None,
+    keep_unsupported: arg.KeepUnsupported = False,
+    generator_option: arg.GeneratorOptions = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report.", metavar="OUT.html")] = None,
+    as_json: arg.Json = False,
+) -> None:
+    """Describe pictures with evidence, or abstain.
+
+    With --json one object a line is printed for each picture.
+    """
+    from ragvlm.describe import Describer
+    from ragvlm.paths import check_writable
+
+    describer = Describer(
+        index_dir,
+        generator,
+        k,
+        alpha=alpha,
+        template=template,
+        threshold=threshold,
+        keep_unsupported=keep_unsupported,
+        mode=mode,
+        fusion=fusion,
+        duplicates=duplicates,
+        diversity=diversity,
+        exclude_subject=not keep_subject,
+        exclude_ids=frozenset(exclude_id or ()),
+        generator_options={
+            name: arg.value(text) for name, text in arg.pairs(generator_option, "--generator-option").items()
+        },
+    )
+    if report:
+        check_writable(report)
+    found = _show(describer, [str(path) for path in images], subject_id, as_json)
+    if report:
+        from ragvlm.report import write_report
+
+        write_report(found, describer.index, report)
+        out.say(f"report: {report}")
+
+
+def _show(describer: Describer, images: list[str], subject_id: str | None, as_json: bool) -> list[Description]:
+    """Describe ``images`` and print each description as soon as it is there."""
+    found: list[Description] = []
+    with out.progress("Describing", quiet=len(images) < 2) as progress:
+        for batch in describer.batches(images, subject_id=subject_id):
+            found += batch
+            progress(len(found), len(images))
+            for description in batch:
+                out.print_json(description.to_dict()) if as_json else out.terminal().show_description(description)
+    return found

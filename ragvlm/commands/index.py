@@ -1,0 +1,67 @@
+"""``ragvlm index`` and ``ragvlm info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ragvlm import arguments as arg
+from ragvlm import output as out
+
+
+def index(
+    corpus: Annotated[Path, typer.Argument(help="A folder or file that holds a corpus.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Where to write the index [indexes/NAME].", metavar="DIR")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="See `ragvlm models`.")] = "embedded",
+    store: Annotated[str, typer.Option(help="faiss or numpy.")] = "faiss",
+    column: arg.Columns = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures a batch.")] = 16,
+    segment_rows: Annotated[int, typer.Option(help="Records a commit.")] = 512,
+    max_pixels: arg.MaxPixels = None,
+    plain_subjects: Annotated[
+        bool, typer.Option("--plain-subjects", help="Keep subject and study ids as they are, not hashed.")
+    ] = False,
+    as_json: arg.Json = False,
+) -> None:
+    """Index a corpus, or bring its index up to date.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+    from ragvlm.corpus import Corpus
+    from ragvlm.index import Index
+
+    source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None)
+    if source.dropped_columns:
+        out.say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
+    if source.unlisted:
+        out.say(f"left out, since the metadata doesn't name them ({len(source.unlisted)}): {arg.some(source.unlisted)}")
+    with out.progress("Indexing") as progress:
+        built = Index.build(
+            source,
+            to,
+            encoder=encoder,
+            store=store,
+            batch_size=batch_size,
+            segment_rows=segment_rows,
+            max_pixels=max_pixels,
+            hash_subject=not plain_subjects,
+            progress=progress,
+        )
+    report = built.report.to_dict()
+    for item in report["skipped"]:
+        out.say(f"skipped {item['item']}: {item['reason']}")
+    out.print_json(report) if as_json else typer.echo(str(built.report))
+
+
+def info(
+    directory: Annotated[Path, typer.Argument(help="An index folder.", metavar="DIR")], as_json: arg.Json = False
+) -> None:
+    """Show what is in an index."""
+    from ragvlm.index import Index
+
+    facts = Index.open(directory).info()
+    out.print_json(facts) if as_json else out.terminal().show_mapping(facts)

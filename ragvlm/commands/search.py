@@ -1,0 +1,44 @@
+"""``ragvlm search``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ragvlm import arguments as arg
+from ragvlm import output as out
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="A picture's path, or words.")],
+    index_dir: arg.IndexDir,
+    k: Annotated[int, typer.Option("-k", help="How many references.")] = 10,
+    mode: Annotated[str, typer.Option(help="auto, image, text or fused.")] = "auto",
+    fusion: arg.Fusion = "rrf",
+    duplicates: arg.Duplicates = "report",
+    diversity: arg.Diversity = 0.0,
+    subject_id: arg.Subject = None,
+    keep_subject: arg.KeepSubject = False,
+    exclude_id: arg.ExcludeId = None,
+    as_json: arg.Json = False,
+) -> None:
+    """Find the references nearest to a picture or words."""
+    from ragvlm.index import Index
+    from ragvlm.types import hit_to_dict
+
+    hits = Index.open(index_dir).search(
+        query,
+        k,
+        mode,
+        fusion=fusion,
+        duplicates=duplicates,
+        diversity=diversity,
+        subject_id=subject_id,
+        exclude_subject=not keep_subject,
+        exclude_ids=frozenset(exclude_id or ()),
+    )
+    if as_json:
+        out.print_json({"query": query, "hits": [hit_to_dict(hit) for hit in hits]})
+    else:
+        out.terminal().hits_table(hits)
