@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ragvlm.encoders import hub
-from ragvlm.encoders.base import BaseEncoder, fingerprint
+from ragvlm.encoders.base import fingerprint
+from ragvlm.encoders.contrast import ContrastiveEncoder
 from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, import_package, memory_errors
 from ragvlm.errors import InputError, RagvlmError, reason
 from ragvlm.types import Float32
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _NEEDED = ("get_image_features", "get_text_features")
 
 
-class TransformersEncoder(BaseEncoder):
+class TransformersEncoder(ContrastiveEncoder):
     """A CLIP, SigLIP or SigLIP 2 checkpoint with its own preprocessing and tokenizer; one space for both towers.
 
     ``model`` is "ORG/NAME" or "ORG/NAME@REVISION" (from the hub's cache, else downloaded) or a folder. ``revision``
@@ -34,9 +33,6 @@ class TransformersEncoder(BaseEncoder):
     Pictures are prepared by transformers' Pillow processor, whether torchvision is there or not, so that the vectors
     are the same. A text beyond the model's context length is cut. Radford et al., ICML 2021, arXiv:2103.00020; Zhai et
     al., ICCV 2023, arXiv:2303.15343; Tschannen et al., 2025, arXiv:2502.14786.
-
-    ``logit_scale`` (a factor, above 0), ``logit_bias`` (None for CLIP) and ``probability_rule`` ("softmax" or
-    "sigmoid") turn cosines into the model's own probabilities: see ``similarity_to_probabilities``.
 
     Raises MissingExtraError without ``ragvlm[transformers]``, InputError for a name, device or dtype that can't be and
     for a model that isn't a dual encoder, and RagvlmError for a model that is neither cached nor within reach, gated,
@@ -79,10 +75,7 @@ class TransformersEncoder(BaseEncoder):
         with _one_error(self.model), memory_errors(self.model, self.device):
             self._net, self._processor, self._tokenizer = _parts(folder, self.dtype, trust_remote_code)
             self._net.to(self.device).eval()
-        bias = getattr(self._net, "logit_bias", None)
-        self.logit_scale = self._net.logit_scale.detach().float().exp().item()
-        self.logit_bias = None if bias is None else bias.detach().float().item()
-        self.probability_rule = "softmax" if bias is None else "sigmoid"
+        self._set_contrast(self._net.logit_scale, getattr(self._net, "logit_bias", None))
         text = getattr(self._net.config, "text_config", self._net.config)
         self._context = int(getattr(text, "max_position_embeddings", self._tokenizer.model_max_length))
 
@@ -99,19 +92,6 @@ class TransformersEncoder(BaseEncoder):
             list(texts), padding=padding, truncation=True, max_length=self._context, return_tensors="pt"
         )
         return self._run("get_text_features", tokens.to(self.device), f"{len(texts)} texts")
-
-    def similarity_to_probabilities(self, scores: Float32) -> Float32:
-        """float32 like ``scores``, in [0, 1]: the model's own rule for cosines (n pictures, m texts).
-
-        CLIP: softmax over the texts of logit_scale * cosine, so that a row adds up to 1. SigLIP: sigmoid of
-        logit_scale * cosine + logit_bias, each pair by itself, so that a row may add up to anything.
-        """
-        logits = np.asarray(scores, dtype=np.float64) * self.logit_scale + (self.logit_bias or 0.0)
-        if self.probability_rule == "sigmoid":
-            # written with tanh, which doesn't overflow
-            return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), dtype=np.float32)
-        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
 
     def _run(self, method: str, inputs: Any, what: str) -> Float32:
         import torch
