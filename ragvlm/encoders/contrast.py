@@ -6,6 +6,7 @@ from abc import ABC
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragvlm.encoders.base import BaseEncoder
 from ragvlm.types import Float32
@@ -35,8 +36,14 @@ class ContrastiveEncoder(BaseEncoder, ABC):
         logit_scale * cosine + logit_bias, each pair by itself, so that a row may add up to anything.
         """
         logits = np.asarray(scores, dtype=np.float64) * self.logit_scale + (self.logit_bias or 0.0)
-        if self.probability_rule == "sigmoid":
-            # written with tanh, which doesn't overflow
-            return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)), dtype=np.float32)
-        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
+        return probabilities(logits, self.probability_rule)
+
+
+def probabilities(logits: NDArray[Any], rule: Literal["softmax", "sigmoid"]) -> Float32:
+    """float32 like ``logits`` (n, m), in [0, 1]: softmax over each row, or a sigmoid for each number by itself."""
+    values = np.asarray(logits, dtype=np.float64)
+    if rule == "sigmoid":
+        # written with tanh, which doesn't overflow
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * values)), dtype=np.float32)
+    weights = np.exp(values - values.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
