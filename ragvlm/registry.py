@@ -1,7 +1,7 @@
-"""Names of plug-ins -> the class behind them, imported on demand.
+"""Names of plug-ins -> the class behind them, imported on demand, and what is known of the models behind the names.
 
 The plug-ins that ragvlm brings stand in ``data/models.toml``; a third party adds its own by an entry point in
-the group ``ragvlm.encoders``, ``ragvlm.generators`` or ``ragvlm.stores``.
+the group ``ragvlm.encoders``, ``ragvlm.generators``, ``ragvlm.classifiers`` or ``ragvlm.stores``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -22,9 +22,13 @@ from ragvlm.errors import InputError, missing_extra
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One plug-in: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed.
+    """One name: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed.
 
-    ``options`` are arguments of the class that go with this name, such as a checkpoint: names may share a class.
+    ``hub_id`` at ``revision`` (a commit) is the checkpoint, which the class takes as its option ``model`` with ``scheme``
+    in front; ``options`` are further arguments that go with the name. ``package`` names pip packages that bring weights
+    instead. ``gated``: the hub asks for terms to be accepted. ``parameters`` are the model's, all towers together;
+    ``input_size`` the side of its square input in pixels. ``run`` says what the project's tests ran it with: "real" weights,
+    "tiny" random ones of its true architecture, or "" where it has none. ``note`` says what goes beyond these words.
     """
 
     kind: str
@@ -34,7 +38,18 @@ class Entry:
     extra: str | None = None
     modules: tuple[str, ...] = ()
     hub_id: str | None = None
+    revision: str | None = None
+    scheme: str = ""
+    package: str | None = None
     licence: str | None = None
+    gated: bool = False
+    parameters: int | None = None
+    input_size: int | None = None
+    languages: tuple[str, ...] = ()
+    use: str | None = None
+    limits: str | None = None
+    run: str = ""
+    note: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -47,6 +62,17 @@ class Entry:
         """The command that makes it usable, or None where it is usable now."""
         return f'pip install "ragvlm[{self.extra}]"' if self.missing else None
 
+    @property
+    def model(self) -> str | None:
+        """The checkpoint as the class takes it, or None where the name stands for none."""
+        pinned = f"@{self.revision}" if self.revision else ""
+        return f"{self.scheme}{self.hub_id}{pinned}" if self.hub_id else None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the class that go with the name."""
+        return {**({"model": self.model} if self.model else {}), **self.options}
+
     def load(self) -> Any:
         """The class. Raises MissingExtraError with the pip command where a package is absent."""
         if self.missing:
@@ -56,29 +82,25 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``ragvlm models --json`` prints."""
-        return {
-            "kind": self.kind.removesuffix("s"),
-            "name": self.name,
-            "summary": self.summary,
-            "hub_id": self.hub_id,
-            "licence": self.licence,
-            "extra": self.extra,
-            "usable": not self.missing,
-            "command": self.command,
-        }
+        hidden = ("target", "modules", "scheme", "options")
+        facts = {name: value for name, value in asdict(self).items() if name not in hidden}
+        facts |= {"kind": self.kind.removesuffix("s"), "languages": list(self.languages)}
+        return {**facts, "usable": not self.missing, "command": self.command}
 
 
 @cache
 def entries(kind: str) -> dict[str, Entry]:
-    """All plug-ins of ``kind`` ("encoders", "generators", "stores"), those of third parties last."""
+    """All plug-ins of ``kind`` ("encoders", "generators", "classifiers", "stores"), those of third parties last."""
     table = tomllib.loads(files("ragvlm").joinpath("data/models.toml").read_text(encoding="utf-8"))
-    found = {
-        name: Entry(kind=kind, name=name, **row | {"modules": tuple(row.get("modules", ()))})
-        for name, row in table[kind].items()
-    }
+    found = {name: _entry(kind, name, row) for name, row in table.get(kind, {}).items()}
     for point in importlib.metadata.entry_points(group=f"ragvlm.{kind}"):
         found.setdefault(point.name, Entry(kind=kind, name=point.name, target=point.value, summary=str(point.dist)))
     return found
+
+
+def _entry(kind: str, name: str, row: Mapping[str, Any]) -> Entry:
+    lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
+    return Entry(kind=kind, name=name, **{**row, **lists})
 
 
 def create(kind: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -89,7 +111,7 @@ def create(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     """
     plug_in, _, model = name.partition(":")
     entry = find(kind, plug_in)
-    chosen = {**entry.options, **({"model": model} if model else {}), **options}
+    chosen = {**entry.arguments, **({"model": model} if model else {}), **options}
     maker = entry.load()
     known = inspect.signature(maker).parameters
     for option in chosen:

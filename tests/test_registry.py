@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from ragvlm import registry
@@ -28,3 +33,30 @@ def test_a_missing_package_is_an_error_with_the_pip_command() -> None:
         entry.load()
     with pytest.raises(MissingExtraError, match=r"ragvlm\[datasets\]"):
         require("no_such_module_at_all", "datasets")
+
+
+def rows() -> list[registry.Entry]:
+    return [entry for kind in KINDS for entry in registry.entries(kind).values()]
+
+
+@pytest.mark.parametrize("entry", rows(), ids=lambda e: f"{e.kind}-{e.name}")
+def test_a_row_holds_together(entry: registry.Entry) -> None:
+    assert not entry.revision or (entry.hub_id and re.fullmatch(r"[0-9a-f]{40}", entry.revision))
+    assert entry.run in {"", "tiny", "real"}
+    assert not entry.hub_id or (entry.run == "tiny" and entry.use and entry.limits)  # no hub was within reach
+    assert not entry.gated or entry.hub_id
+    assert not entry.modules or entry.extra in extras()
+    arguments = inspect.signature(entry.load()).parameters if not entry.missing else entry.arguments
+    assert set(entry.arguments) <= set(arguments)
+
+
+def extras() -> set[str]:
+    table = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    return set(table["project"]["optional-dependencies"])
+
+
+def test_a_checkpoint_is_pinned_by_its_row_and_overridden_by_the_caller() -> None:
+    entry = registry.Entry("encoders", "x", "m:X", hub_id="lab/clip", revision="c" * 40, scheme="hf-hub:")
+    assert entry.model == f"hf-hub:lab/clip@{'c' * 40}"
+    assert entry.arguments == {"model": entry.model}
+    assert registry.Entry("encoders", "y", "m:Y", options={"k": 1}).arguments == {"k": 1}
