@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.base import fingerprint
 from ragvlm.encoders.contrast import ContrastiveEncoder
+from ragvlm.encoders.loading import one_error
 from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, import_package, memory_errors
-from ragvlm.errors import InputError, RagvlmError, reason
+from ragvlm.errors import InputError, RagvlmError
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ class TransformersEncoder(ContrastiveEncoder):
     def _load(self, folder: Path, trust_remote_code: bool) -> None:
         size = hub.weight_bytes(folder)
         check_memory(f"{self.model} (weights alone)", size, self.device)
-        with _one_error(self.model), memory_errors(self.model, self.device):
+        with one_error(self.model), memory_errors(self.model, self.device):
             self._net, self._processor, self._tokenizer = _parts(folder, self.dtype, trust_remote_code)
             self._net.to(self.device).eval()
         self._set_contrast(self._net.logit_scale, getattr(self._net, "logit_bias", None))
@@ -129,25 +127,3 @@ def _not_dual(config: Any) -> InputError:
     return InputError(
         f"it is a {config.model_type!r} model, not a dual encoder such as CLIP or SigLIP: choose another model"
     )
-
-
-@contextmanager
-def _one_error(model: str) -> Iterator[None]:
-    """Load in silence, and turn whatever goes wrong into one RagvlmError that names ``model``."""
-    from transformers.utils import logging as bars
-
-    before, shown = logging.root.manager.disable, bars.is_progress_bar_enabled()
-    logging.disable(logging.ERROR)
-    bars.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except RagvlmError as error:
-        raise type(error)(f"{model} can't be loaded: {error}") from error
-    except Exception as error:  # transformers, tokenizers and safetensors each have errors of their own
-        raise RagvlmError(f"{model} can't be loaded ({reason(error)}): give a complete checkpoint") from error
-    finally:
-        logging.disable(before)
-        if shown:
-            bars.enable_progress_bar()
