@@ -41,8 +41,10 @@ def split_revision(model: str, revision: str | None) -> tuple[str, str | None]:
     return repo, revision or pinned or None
 
 
-def checkpoint(model: str, revision: str | None, *, code: bool = False) -> Path:
+def checkpoint(model: str, revision: str | None, *, code: bool = False, tokenizer: bool = True) -> Path:
     """The folder with the files of ``model``, downloaded unless they are cached; with ``code`` its Python files too.
+
+    ``tokenizer`` False is for models that read pictures alone: theirs has none.
 
     Raises RagvlmError, with the next step, for a model that is neither cached nor within reach, for one that is gated,
     and for a folder without configuration, preprocessing, tokenizer or safetensors weights.
@@ -51,8 +53,8 @@ def checkpoint(model: str, revision: str | None, *, code: bool = False) -> Path:
         folder = Path(model)
     else:
         patterns = [*_PATTERNS, "*.py"] if code else list(_PATTERNS)
-        folder = _cached(model, revision, patterns) or _download(model, revision, patterns)
-    lacks = _lacks(folder)
+        folder = _cached(model, revision, patterns, tokenizer) or _download(model, revision, patterns)
+    lacks = _lacks(folder, tokenizer)
     if lacks:
         raise RagvlmError(f"{_with(model, revision)} holds no {lacks}: give a complete checkpoint of transformers")
     return folder
@@ -105,7 +107,7 @@ def _weights(folder: Path) -> list[str]:
     return sorted(set(read_json(folder / _INDEX).get("weight_map", {}).values()))
 
 
-def _lacks(folder: Path) -> str | None:
+def _lacks(folder: Path, tokenizer: bool) -> str | None:
     def present(names: Iterable[str]) -> bool:
         return any((folder / name).is_file() for name in names)
 
@@ -117,7 +119,7 @@ def _lacks(folder: Path) -> str | None:
         return _no_safetensors(pickled)
     if not present(_PREPROCESSING):
         return "preprocessor_config.json"
-    return None if present(_TOKENIZER_RULES) else "tokenizer.json"
+    return None if not tokenizer or present(_TOKENIZER_RULES) else "tokenizer.json"
 
 
 def _no_safetensors(pickled: bool) -> str:
@@ -125,14 +127,14 @@ def _no_safetensors(pickled: bool) -> str:
     return f"model.safetensors{found if pickled else ''}"
 
 
-def _cached(repo: str, revision: str | None, patterns: list[str]) -> Path | None:
+def _cached(repo: str, revision: str | None, patterns: list[str], tokenizer: bool) -> Path | None:
     hub = require("huggingface_hub", "transformers")
     try:
         found = hub.snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True)
     except FileNotFoundError:  # LocalEntryNotFoundError
         return None
     # other tools may have fetched a part of it only
-    return None if _lacks(Path(found)) else Path(found)
+    return None if _lacks(Path(found), tokenizer) else Path(found)
 
 
 def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
