@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,29 @@ def checkpoint(model: str, revision: str | None, *, code: bool = False, tokenize
     Raises RagvlmError, with the next step, for a model that is neither cached nor within reach, for one that is gated,
     and for a folder without configuration, preprocessing, tokenizer or safetensors weights.
     """
-    if Path(model).is_absolute():
-        folder = Path(model)
-    else:
-        patterns = [*_PATTERNS, "*.py"] if code else list(_PATTERNS)
-        folder = _cached(model, revision, patterns, tokenizer) or _download(model, revision, patterns)
-    lacks = _lacks(folder, tokenizer)
-    if lacks:
-        raise RagvlmError(f"{_with(model, revision)} holds no {lacks}: give a complete checkpoint of transformers")
+    patterns = [*_PATTERNS, "*.py"] if code else list(_PATTERNS)
+
+    def choose(names: list[str]) -> list[str]:
+        if not any(Path(name).match(pattern) for name in names for pattern in _WEIGHTS):
+            lack = _no_safetensors(any(Path(name).match("pytorch_model*.bin") for name in names))
+            raise RagvlmError(f"{_with(model, revision)} holds no {lack}: give a revision or a folder that does")
+        return patterns
+
+    return fetch(model, revision, choose, lambda folder: _lacks(folder, tokenizer))
+
+
+def fetch(
+    model: str, revision: str | None, choose: Callable[[list[str]], list[str]], lacks: Callable[[Path], str | None]
+) -> Path:
+    """The folder with the files of ``model``, downloaded unless they are cached: what all kinds of checkpoints share.
+
+    ``choose`` picks the files to download (patterns) from the names of all; ``lacks`` says what a folder is short of.
+    Raises RagvlmError as ``checkpoint`` does, and what ``choose`` raises.
+    """
+    folder = Path(model) if Path(model).is_absolute() else _cached(model, revision, lacks)
+    folder = folder or _download(model, revision, choose)
+    if lack := lacks(folder):
+        raise RagvlmError(f"{_with(model, revision)} holds no {lack}: give a complete checkpoint")
     return folder
 
 
@@ -127,22 +142,19 @@ def _no_safetensors(pickled: bool) -> str:
     return f"model.safetensors{found if pickled else ''}"
 
 
-def _cached(repo: str, revision: str | None, patterns: list[str], tokenizer: bool) -> Path | None:
+def _cached(repo: str, revision: str | None, lacks: Callable[[Path], str | None]) -> Path | None:
     hub = require("huggingface_hub", "transformers")
     try:
-        found = hub.snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True)
+        found = Path(hub.snapshot_download(repo, revision=revision, local_files_only=True))
     except FileNotFoundError:  # LocalEntryNotFoundError
         return None
     # other tools may have fetched a part of it only
-    return None if _lacks(Path(found), tokenizer) else Path(found)
+    return None if lacks(found) else found
 
 
-def _download(repo: str, revision: str | None, patterns: list[str]) -> Path:
+def _download(repo: str, revision: str | None, choose: Callable[[list[str]], list[str]]) -> Path:
     hub = require("huggingface_hub", "transformers")
-    names = _listing(repo, revision)
-    if not any(Path(name).match(pattern) for name in names for pattern in _WEIGHTS):
-        lack = _no_safetensors(any(Path(name).match("pytorch_model*.bin") for name in names))
-        raise RagvlmError(f"{_with(repo, revision)} holds no {lack}: give a revision or a folder that does")
+    patterns = choose(_listing(repo, revision))
     with _hub_errors(repo, revision):
         return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=patterns))
 
