@@ -34,6 +34,15 @@ GeneratorOptions = Annotated[
     list[str] | None,
     typer.Option("--generator-option", help="An option of the generator; may be repeated.", metavar="NAME=VALUE"),
 ]
+EncoderOptions = Annotated[
+    list[str] | None,
+    typer.Option("--encoder-option", help="An option of the encoder; may be repeated.", metavar="NAME=VALUE"),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... [what is there].")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 [what the device is good at].")]
+Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the Python code that a model brings, with your rights.")
+]
 MaxPixels = Annotated[int | None, typer.Option(help="Refuse pictures with more pixels than this.")]
 
 
@@ -43,6 +52,12 @@ def pairs(items: list[str] | None, option: str) -> dict[str, str]:
     if not all(pairs.values()):
         raise InputError(f"{option} takes NAME=VALUE, not {next(n for n in pairs if not pairs[n])!r}")
     return pairs
+
+
+def options(items: list[str] | None, option: str, **common: str | bool | None) -> dict[str, Any]:
+    """The options of a plug-in: those of ``common`` that were given, and the NAME=VALUE ``items`` of ``option``."""
+    given = {name: chosen for name, chosen in common.items() if chosen}
+    return given | {name: value(text) for name, text in pairs(items, option).items()}
 
 
 def value(text: str) -> Any:

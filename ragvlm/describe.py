@@ -31,7 +31,8 @@ class Describer:
     [0, 1] from which a reference supports a sentence (default: as calibrated on the corpus). keep_unsupported:
     keep sentences that no reference supports, marked, instead of dropping them. Any field of SearchOptions
     (mode, fusion, duplicates, diversity, exclude_subject, ...) may be given too; by default only references with
-    a caption or labels are retrieved. generator_options go to the generator.
+    a caption or labels are retrieved. generator_options go to the generator, encoder_options to the encoder of an
+    index that is given by its path.
 
     Raises InputError for a value out of range.
     """
@@ -47,13 +48,14 @@ class Describer:
         threshold: float | None = None,
         keep_unsupported: bool = False,
         generator_options: dict[str, Any] | None = None,
+        encoder_options: dict[str, Any] | None = None,
         **search: Any,
     ) -> None:
         if k < 1:
             raise InputError(f"k is {k}: ask for at least 1 reference")
         if not 0 <= alpha < 1:
             raise InputError(f"alpha is {alpha}: choose a number from 0 to below 1")
-        self.index = index if isinstance(index, Index) else Index.open(index)
+        self.index = index if isinstance(index, Index) else Index.open(index, encoder_options=encoder_options)
         if alpha and "nonconformity" not in self.index.manifest.calibration:
             raise InputError(
                 f"index {self.index.path} has no calibration, so nothing could be refused: finish or repeat its "

@@ -24,11 +24,11 @@ from ragvlm.errors import InputError, missing_extra
 class Entry:
     """One name: ``target`` is "module:Class", ``extra`` and ``modules`` what it needs installed.
 
-    ``hub_id`` at ``revision`` (a commit) is the checkpoint, which the class takes as its option ``model`` with ``scheme``
-    in front; ``options`` are further arguments that go with the name. ``package`` names pip packages that bring weights
-    instead. ``gated``: the hub asks for terms to be accepted. ``parameters`` are the model's, all towers together;
-    ``input_size`` the side of its square input in pixels. ``run`` says what the project's tests ran it with: "real" weights,
-    "tiny" random ones of its true architecture, or "" where it has none. ``note`` says what goes beyond these words.
+    ``hub_id`` at ``revision`` (a commit) is the checkpoint, which the class takes as its option ``model`` with
+    ``scheme`` in front; ``options`` are further arguments that go with the name. ``package`` names pip packages that
+    bring weights instead. ``gated``: the hub asks for terms to be accepted. ``parameters`` are the model's, all towers
+    together; ``input_size`` the side of its square input in pixels. ``run`` says what the project's tests ran it with:
+    "real" weights, "tiny" random ones of its true architecture, or "" where it has none. ``note``: what is peculiar.
     """
 
     kind: str
@@ -113,12 +113,17 @@ def create(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     entry = find(kind, plug_in)
     chosen = {**entry.arguments, **({"model": model} if model else {}), **options}
     maker = entry.load()
-    known = inspect.signature(maker).parameters
+    known = list(inspect.signature(maker).parameters)
     for option in chosen:
         if option not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise InputError(f"{kind.removesuffix('s')} {plug_in!r} has no option {option!r}: {takes}")
     return maker(**chosen)
+
+
+def takes(kind: str, name: str, option: str) -> bool:
+    """Whether the plug-in ``name`` of ``kind`` (see ``create``) has ``option``; raises what ``create`` raises."""
+    return option in inspect.signature(find(kind, name.partition(":")[0]).load()).parameters
 
 
 def find(kind: str, name: str) -> Entry:

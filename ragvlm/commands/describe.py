@@ -9,6 +9,7 @@ import typer
 
 from ragvlm import arguments as arg
 from ragvlm import output as out
+from ragvlm.errors import InputError
 
 if TYPE_CHECKING:
     from ragvlm.describe import Describer
@@ -32,6 +33,12 @@ def describe(
     threshold: arg.Threshold = None,
     keep_unsupported: arg.KeepUnsupported = False,
     generator_option: arg.GeneratorOptions = None,
+    encoder_option: arg.EncoderOptions = None,
+    device: arg.Device = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Number type of the generator [what the device is good at].")
+    ] = None,
+    trust_remote_code: arg.Trust = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.", metavar="OUT.html")] = None,
     as_json: arg.Json = False,
 ) -> None:
@@ -40,8 +47,11 @@ def describe(
     With --json one object a line is printed for each picture.
     """
     from ragvlm.describe import Describer
+    from ragvlm.index.manifest import read_manifest
     from ragvlm.paths import check_writable
 
+    encoder = read_manifest(index_dir).encoder
+    both = _shared(encoder, generator, device=device, trust_remote_code=trust_remote_code)
     describer = Describer(
         index_dir,
         generator,
@@ -56,9 +66,8 @@ def describe(
         diversity=diversity,
         exclude_subject=not keep_subject,
         exclude_ids=frozenset(exclude_id or ()),
-        generator_options={
-            name: arg.value(text) for name, text in arg.pairs(generator_option, "--generator-option").items()
-        },
+        generator_options=arg.options(generator_option, "--generator-option", dtype=dtype, **both["generators"]),
+        encoder_options=arg.options(encoder_option, "--encoder-option", **both["encoders"]),
     )
     if report:
         check_writable(report)
@@ -68,6 +77,20 @@ def describe(
 
         write_report(found, describer.index, report)
         out.say(f"report: {report}")
+
+
+def _shared(encoder: str, generator: str, **given: str | bool | None) -> dict[str, dict[str, str | bool]]:
+    """What was ``given`` for encoder and generator alike, for those that take it; InputError where neither does."""
+    from ragvlm.registry import takes
+
+    found: dict[str, dict[str, str | bool]] = {"encoders": {}, "generators": {}}
+    for option, value in given.items():
+        takers = [kind for kind, name in zip(found, (encoder, generator), strict=True) if takes(kind, name, option)]
+        if value and not takers:
+            flag = option.replace("_", "-")
+            raise InputError(f"--{flag}: neither encoder {encoder!r} nor generator {generator!r} has it: leave it out")
+        found |= {kind: found[kind] | {option: value} for kind in takers if value}
+    return found
 
 
 def _show(describer: Describer, images: list[str], subject_id: str | None, as_json: bool) -> list[Description]:

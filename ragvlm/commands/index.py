@@ -16,7 +16,11 @@ def index(
     to: Annotated[
         Path | None, typer.Option("--out", help="Where to write the index [indexes/NAME].", metavar="DIR")
     ] = None,
-    encoder: Annotated[str, typer.Option(help="See `ragvlm models`.")] = "embedded",
+    encoder: Annotated[str | None, typer.Option(help="See `ragvlm models` [the index's own, else embedded].")] = None,
+    encoder_option: arg.EncoderOptions = None,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
+    trust_remote_code: arg.Trust = False,
     store: Annotated[str, typer.Option(help="faiss or numpy.")] = "faiss",
     column: arg.Columns = None,
     batch_size: Annotated[int, typer.Option(help="Pictures a batch.")] = 16,
@@ -44,6 +48,9 @@ def index(
             source,
             to,
             encoder=encoder,
+            encoder_options=arg.options(
+                encoder_option, "--encoder-option", device=device, dtype=dtype, trust_remote_code=trust_remote_code
+            ),
             store=store,
             batch_size=batch_size,
             segment_rows=segment_rows,

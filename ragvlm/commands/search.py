@@ -21,13 +21,17 @@ def search(
     subject_id: arg.Subject = None,
     keep_subject: arg.KeepSubject = False,
     exclude_id: arg.ExcludeId = None,
+    encoder_option: arg.EncoderOptions = None,
+    device: arg.Device = None,
+    trust_remote_code: arg.Trust = False,
     as_json: arg.Json = False,
 ) -> None:
     """Find the references nearest to a picture or words."""
     from ragvlm.index import Index
     from ragvlm.types import hit_to_dict
 
-    hits = Index.open(index_dir).search(
+    chosen = arg.options(encoder_option, "--encoder-option", device=device, trust_remote_code=trust_remote_code)
+    hits = Index.open(index_dir, encoder_options=chosen).search(
         query,
         k,
         mode,

@@ -37,6 +37,14 @@ class BaseEncoder(ABC):
             raise InputError(f"batch_size is {batch_size}: give 1 or more")
         self.batch_size = batch_size
 
+    @property
+    def options(self) -> Mapping[str, str | int | float | bool]:
+        """What ``load_encoder`` must be given beside ``name`` for vectors with this fingerprint; an index keeps it.
+
+        A subclass names what changes its vectors (a number type), never what the machine decides (the device).
+        """
+        return {}
+
     @abstractmethod
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """Vectors of at most ``batch_size`` RGB pictures: float (n, image_dim), of any length."""

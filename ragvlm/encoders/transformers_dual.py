@@ -77,6 +77,11 @@ class TransformersEncoder(ContrastiveEncoder):
         text = getattr(self._net.config, "text_config", self._net.config)
         self._context = int(getattr(text, "max_position_embeddings", self._tokenizer.model_max_length))
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The number type: another machine would choose its own."""
+        return {"dtype": str(self.dtype).removeprefix("torch.")}
+
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, image_dim)."""
         inputs = self._processor(images=list(images), return_tensors="pt").to(self.device, self.dtype)

@@ -84,7 +84,8 @@ class BuildOptions:
 def build_index(
     corpus: Corpus | str | Path,
     path: str | Path | None,
-    encoder: str | Encoder,
+    encoder: str | Encoder | None,
+    encoder_options: Mapping[str, Any],
     options: BuildOptions,
     hash_subject: Callable[[str], str] | bool,
     calibrate: Callable[[Index], Mapping[str, Any]] | bool,
@@ -101,10 +102,8 @@ def build_index(
         corpus = Corpus.load(corpus)
     root = Path(path) if path is not None else Path("indexes") / corpus.name
     _check_target(root)
-    if isinstance(encoder, str):
-        from ragvlm.encoders import load_encoder
-
-        encoder = load_encoder(encoder)
+    if encoder is None or isinstance(encoder, str):
+        encoder = _load_encoder(root, encoder, encoder_options)
     options = replace(options, hash_subject=_hasher(hash_subject, corpus), calibrate=_calibrator(calibrate))
     with _folder(root):
         writer = Writer(root, corpus, encoder, options)
@@ -114,6 +113,18 @@ def build_index(
             done, total = len(writer.ledger.entries), len(corpus.records)
             message = f"interrupted: {done} of {total} records are committed; run the same command again to go on"
             raise KeyboardInterrupt(message) from None
+
+
+def _load_encoder(root: Path, name: str | None, options: Mapping[str, Any]) -> Encoder:
+    """The encoder ``name``, or where none is named the one of the index that is there, with its options."""
+    from ragvlm.encoders import load_encoder
+
+    if name is not None:
+        return load_encoder(name, **options)
+    if not (root / NAME).exists():
+        return load_encoder(**options)
+    old = read_manifest(root)
+    return load_encoder(old.encoder, **{**old.encoder_options, **options})
 
 
 def _hasher(chosen: Callable[[str], str] | bool, corpus: Corpus) -> Callable[[str], str] | None:

@@ -36,12 +36,14 @@ class Index:
         manifest: Manifest,
         *,
         encoder: Encoder | str | None = None,
+        encoder_options: Mapping[str, Any] | None = None,
         store: str | None = None,
         report: BuildReport | None = None,
     ) -> None:
         self.path = path
         self.manifest = manifest
         self._encoder = encoder
+        self._encoder_options = encoder_options or {}
         self._store = store
         self._report = report
 
@@ -51,7 +53,8 @@ class Index:
         corpus: Corpus | str | Path,
         path: str | Path | None = None,
         *,
-        encoder: str | Encoder = "embedded",
+        encoder: str | Encoder | None = None,
+        encoder_options: Mapping[str, Any] | None = None,
         store: str = "faiss",
         batch_size: int = 16,
         segment_rows: int = 512,
@@ -64,7 +67,8 @@ class Index:
 
         Committed every ``segment_rows`` records: whatever ends the process, the same call goes on from the last
         commit. Records whose fields and picture are unchanged are not decoded again; what left the corpus
-        leaves the disk. ``hash_subject`` replaces subject and study ids: True by keyed hashes with the user's key
+        leaves the disk. ``encoder`` (a name is loaded with ``encoder_options``) defaults to the index's own, else to
+        "embedded". ``hash_subject`` replaces subject and study ids: True by keyed hashes with the user's key
         (``ragvlm.pseudonym``), False not at all, or a function whose ``fingerprint`` attribute names its key.
         ``calibrate`` measures what abstention and evidence need on the corpus itself (``ragvlm.calibration``);
         False leaves it out, a function is given the index and returns a JSON object of its own.
@@ -82,20 +86,28 @@ class Index:
             max_pixels=max_pixels,
             progress=progress,
         )
-        return build_index(corpus, path, encoder, options, hash_subject, calibrate)
+        return build_index(corpus, path, encoder, encoder_options or {}, options, hash_subject, calibrate)
 
     @classmethod
-    def open(cls, path: str | Path, *, encoder: Encoder | str | None = None, store: str | None = None) -> Index:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        encoder: Encoder | str | None = None,
+        encoder_options: Mapping[str, Any] | None = None,
+        store: str | None = None,
+    ) -> Index:
         """Open the index in the folder ``path``; of a build that was interrupted, what is committed.
 
-        ``encoder`` and ``store`` default to those that the manifest names. Raises StoreError where ``path`` is
-        no index, of another format or half-copied, EncoderMismatchError where ``encoder`` didn't build it.
+        ``encoder`` and ``store`` default to those that the manifest names; an encoder by name is loaded with the
+        manifest's options for it and with ``encoder_options`` (device, trust_remote_code, ...). Raises StoreError where
+        ``path`` is no index, of another format or half-copied, EncoderMismatchError where ``encoder`` didn't build it.
         """
         root = Path(path)
         manifest = _settled(root)
         if encoder is not None and not isinstance(encoder, str):
             check_encoder(root, manifest, encoder)
-        return cls(root, manifest, encoder=encoder, store=store)
+        return cls(root, manifest, encoder=encoder, encoder_options=encoder_options, store=store)
 
     def __len__(self) -> int:
         return self.manifest.counts.records
@@ -117,7 +129,7 @@ class Index:
         if isinstance(encoder, str):
             from ragvlm.encoders import load_encoder
 
-            encoder = load_encoder(encoder)
+            encoder = load_encoder(encoder, **{**self.manifest.encoder_options, **self._encoder_options})
         check_encoder(self.path, self.manifest, encoder)
         return encoder
 
@@ -229,6 +241,7 @@ class Index:
             "captions": counts.captions,
             "encoder": manifest.encoder,
             "encoder_fingerprint": manifest.encoder_fingerprint,
+            "encoder_options": dict(manifest.encoder_options),
             "store": manifest.store,
             "fingerprint": self.fingerprint,
             "bytes": sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file()),

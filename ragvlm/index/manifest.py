@@ -58,6 +58,7 @@ class Counts:
 class Manifest:
     """The state of an index. ``encoder``, ``corpus`` and ``store`` are names; times are ISO 8601 in UTC.
 
+    ``encoder_options`` are what the encoder must be loaded with, beside its name, to give the same vectors.
     ``generation`` counts commits. ``complete`` is false while a build runs and after one was interrupted.
     ``subject_key`` is the fingerprint of the key that hashed subject and study ids, None where they are plain.
     ``calibration`` is a JSON object that the index keeps and doesn't interpret.
@@ -68,6 +69,7 @@ class Manifest:
     image_dim: int
     text_dim: int
     shared_space: bool
+    encoder_options: Mapping[str, Any] = field(default_factory=dict)
     corpus: str
     corpus_root: str
     corpus_fingerprint: str
@@ -121,6 +123,7 @@ class Manifest:
                 "image_dim": self.image_dim,
                 "text_dim": self.text_dim,
                 "shared_space": self.shared_space,
+                "options": dict(self.encoder_options),
             },
             "corpus": {"name": self.corpus, "root": self.corpus_root, "fingerprint": self.corpus_fingerprint},
             "store": self.store,
@@ -204,6 +207,7 @@ def _parse(table: dict[str, Any]) -> Manifest:
         image_dim=_get(encoder, "image_dim", int),
         text_dim=_get(encoder, "text_dim", int),
         shared_space=_get(encoder, "shared_space", bool),
+        encoder_options=_options(encoder.get("options", {})),
         corpus=_get(corpus, "name", str),
         corpus_root=_get(corpus, "root", str),
         corpus_fingerprint=_get(corpus, "fingerprint", str),
@@ -229,6 +233,15 @@ def _get(table: dict[str, Any], name: str, kind: type[T]) -> T:
     if isinstance(value, int) and value < 0:
         raise ValueError(f"{name!r} is {value}")
     return value
+
+
+def _options(table: Any) -> dict[str, Any]:
+    # an index from elsewhere must not say yes to code for its reader
+    if not isinstance(table, dict) or "trust_remote_code" in table or "model" in table:
+        raise ValueError("the encoder's options are not such")
+    if not all(isinstance(value, str | int | float | bool) for value in table.values()):
+        raise ValueError("an option of the encoder is not a plain value")
+    return table
 
 
 def _counts(table: dict[str, Any]) -> Counts:

@@ -67,6 +67,7 @@ class Writer:
             image_dim=self.encoder.image_dim,
             text_dim=self.encoder.text_dim,
             shared_space=self.encoder.shared_space,
+            encoder_options=dict(getattr(self.encoder, "options", {})),
             corpus=self.corpus.name,
             corpus_root=str(Path(self.corpus.root).resolve()),
             corpus_fingerprint=self.corpus.fingerprint,
