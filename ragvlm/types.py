@@ -253,3 +253,19 @@ class Generator(Protocol):
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """One text a prompt, in order."""
         ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Says how probable each of its labels is. ``rule`` is "softmax" or "sigmoid": see ``ragvlm.results``.
+
+    It may have ``provenance``, a mapping of JSON types that its results carry on.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    rule: str
+
+    def classify(self, images: Sequence[Image]) -> Float32:
+        """Probabilities: float32 (n, len(labels)), in [0, 1]; ``images`` are RGB pictures of any size."""
+        ...

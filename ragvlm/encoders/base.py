@@ -58,7 +58,7 @@ class BaseEncoder(ABC):
 
         ``images`` are RGB pictures of any size. Raises InputError for anything else, naming its position.
         """
-        _check_images(images)
+        check_images(images, "encode_images")
         return self._encode(images, self.image_batch, self.image_dim)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:
@@ -94,11 +94,12 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_images(images: Sequence[Image]) -> None:
+def check_images(images: Sequence[Image], method: str) -> None:
+    """Raise InputError, naming the position, for what is no RGB picture with pixels; ``method`` is what was called."""
     from PIL.Image import Image
 
     if isinstance(images, (str, Image)):
-        raise InputError("encode_images takes a list of pictures: put the one picture in a list")
+        raise InputError(f"{method} takes a list of pictures: put the one picture in a list")
     for position, image in enumerate(images):
         if not isinstance(image, Image):
             raise InputError(f"picture {position} is a {type(image).__name__}: open it with ragvlm.images first")

@@ -1,0 +1,26 @@
+"""Classifiers: pictures to probabilities of labels. Importing this costs milliseconds; a model loads on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ragvlm.registry import create
+
+if TYPE_CHECKING:
+    from ragvlm.types import Classifier
+
+__all__ = ["load_classifier"]
+
+
+def load_classifier(name: str = "zero-shot", **options: Any) -> Classifier:
+    """The classifier ``name``, ready to classify.
+
+    ``name`` is a plug-in's name ("vit", "resnet", "zero-shot"), or name and model joined by a colon:
+    "image-classifier:ORG/NAME[@REVISION]", "image-classifier:FOLDER". ``options`` go to the plug-in: ``labels``,
+    ``encoder``, ``encoder_options``, ``templates`` and ``rule`` to "zero-shot"; ``model``, ``revision``, ``device``,
+    ``dtype``, ``batch_size`` and ``trust_remote_code`` to the others.
+
+    Raises InputError for an unknown name or option, MissingExtraError (with the pip command) for an absent
+    package, and RagvlmError for weights that can't be had.
+    """
+    return cast("Classifier", create("classifiers", name, options))

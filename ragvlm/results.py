@@ -1,0 +1,45 @@
+"""What the tasks beside description find: frozen, JSON by themselves, a person's lines by ``str``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """How probable each label is for one picture: ``probabilities[i]``, in [0, 1], is that of ``labels[i]``.
+
+    ``rule`` says how they came about: "softmax" shares 1 among the labels, "sigmoid" judges each label by itself.
+    """
+
+    query_id: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    rule: str
+    classifier: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ranked(self) -> tuple[tuple[str, float], ...]:
+        """Label and probability, highest first; equal ones in the order of the labels."""
+        return tuple(sorted(zip(self.labels, self.probabilities, strict=True), key=lambda pair: -pair[1]))
+
+    @property
+    def top(self) -> tuple[str, float]:
+        """The most probable label and its probability."""
+        return self.ranked[0]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{probability:7.2%}  {label}" for label, probability in self.ranked)
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """The object that ``ragvlm classify --json`` prints, with the ``top`` most probable labels [all]."""
+        return {
+            "image": self.query_id,
+            "probabilities": [{"label": label, "probability": round(p, 6)} for label, p in self.ranked[:top]],
+            "rule": self.rule,
+            "classifier": self.classifier,
+            **self.provenance,
+        }
