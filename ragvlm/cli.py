@@ -10,10 +10,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from ragvlm import output as out
+from ragvlm.commands.classify import WordsCommand, classify
 from ragvlm.commands.corpus import simulate
 from ragvlm.commands.describe import describe
 from ragvlm.commands.index import index, info
-from ragvlm.commands.models import models
+from ragvlm.commands.models import app as models_app
 from ragvlm.commands.search import search
 from ragvlm.errors import RagvlmError
 
@@ -25,9 +26,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
-for command in (index, search, describe, info, models):
+for command in (index, search, describe, info):
     app.command()(command)
+app.command(cls=WordsCommand)(classify)
 corpus_app.command()(simulate)
+app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")
 
 

@@ -1,17 +1,92 @@
-"""``ragvlm models``."""
+"""``ragvlm models``: the list, and what is known of one, its weights, a try-out."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ragvlm import arguments as arg
 from ragvlm import output as out
 
+app = typer.Typer(rich_markup_mode=None)
 
-def models(as_json: arg.Json = False) -> None:
-    """List encoders and generators.
+Name = Annotated[str, typer.Argument(help="A name of the list, or NAME:ORG/MODEL, NAME:FOLDER.", metavar="NAME")]
+Kind = Annotated[str | None, typer.Option(help="encoder, generator or classifier, where a name is several.")]
+
+
+@app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    as_json: arg.Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the list as Markdown, with all facts.")] = False,
+) -> None:
+    """List encoders, generators and classifiers; show, fetch and try one.
 
     What can't be used now stands with the command that makes it so.
     """
-    from ragvlm.registry import entries
+    if context.invoked_subcommand:
+        return
+    from ragvlm.catalogue import catalogue
+    from ragvlm.modelpage import page
 
-    rows = [entry for kind in ("encoders", "generators") for entry in entries(kind).values()]
-    out.print_json([entry.to_dict() for entry in rows]) if as_json else out.terminal().models_table(rows)
+    rows = catalogue()
+    if as_json:
+        out.print_json([entry.to_dict() for entry in rows])
+    elif markdown:
+        typer.echo(page(rows), nl=False)
+    else:
+        out.terminal().models_table(rows)
+
+
+@app.command()
+def show(name: Name, kind: Kind = None, as_json: arg.Json = False) -> None:
+    """Show all that is known of a model: checkpoint, licence, size, what it is for and what not."""
+    from ragvlm.catalogue import named
+
+    for entry in named(name, kind):
+        facts = entry.to_dict()
+        out.print_json(facts) if as_json else out.terminal().show_mapping(
+            {k: v for k, v in facts.items() if v or v == 0}
+        )
+
+
+@app.command()
+def pull(name: Name, kind: Kind = None, trust_remote_code: arg.Trust = False, as_json: arg.Json = False) -> None:
+    """Fetch a model's weights into the hub's cache, for use without a network.
+
+    An interrupted download goes on when the same command is given again. With --trust-remote-code the Python files
+    of the model come too.
+    """
+    from ragvlm.catalogue import pull
+
+    for item in pull(name, kind, trust_remote_code=trust_remote_code):
+        if as_json:
+            out.print_json(asdict(item))
+        else:
+            typer.echo(f"{item.model}: {item.files} files, {item.bytes / 1e6:.1f} MB in {item.folder}")
+
+
+@app.command()
+def check(
+    name: Name,
+    kind: Kind = None,
+    image: Annotated[Path | None, typer.Option(help="A picture to run [one that is drawn].")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of it; may be repeated.", metavar="NAME=VALUE")
+    ] = None,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
+    trust_remote_code: arg.Trust = False,
+    as_json: arg.Json = False,
+) -> None:
+    """Load a model and run one picture through it."""
+    from ragvlm.catalogue import check
+    from ragvlm.images import open_image
+
+    picture = open_image(image) if image else None
+    options = arg.options(option, "--option", device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    for facts in check(name, kind, image=picture, options=options):
+        out.print_json(facts) if as_json else out.terminal().show_mapping(facts)
