@@ -41,10 +41,13 @@ def split_revision(model: str, revision: str | None) -> tuple[str, str | None]:
     return repo, revision or pinned or None
 
 
-def checkpoint(model: str, revision: str | None, *, code: bool = False, tokenizer: bool = True) -> Path:
+def checkpoint(
+    model: str, revision: str | None, *, code: bool = False, tokenizer: bool = True, processor: bool = True
+) -> Path:
     """The folder with the files of ``model``, downloaded unless they are cached; with ``code`` its Python files too.
 
-    ``tokenizer`` False is for models that read pictures alone: theirs has none.
+    ``tokenizer`` False is for models that read pictures alone: theirs has none. ``processor`` False is for models whose
+    own code prepares pictures.
 
     Raises RagvlmError, with the next step, for a model that is neither cached nor within reach, for one that is gated,
     and for a folder without configuration, preprocessing, tokenizer or safetensors weights.
@@ -57,7 +60,10 @@ def checkpoint(model: str, revision: str | None, *, code: bool = False, tokenize
             raise RagvlmError(f"{_with(model, revision)} holds no {lack}: give a revision or a folder that does")
         return patterns
 
-    return fetch(model, revision, choose, lambda folder: _lacks(folder, tokenizer))
+    def lacks(folder: Path) -> str | None:
+        return _lacks(folder, tokenizer, processor) or (_lacking_code(folder) if code else None)
+
+    return fetch(model, revision, choose, lacks)
 
 
 def fetch(
@@ -85,9 +91,14 @@ def file_digests(folder: Path, *, code: bool) -> dict[str, str]:
     return {name: sha256_file(folder / name) for name in sorted([*_weights(folder), *rules, *settings, *programs])}
 
 
+def weight_paths(folder: Path) -> list[Path]:
+    """The files that hold the weights of a checkpoint."""
+    return [folder / name for name in _weights(folder)]
+
+
 def weight_bytes(folder: Path) -> int:
     """How many bytes the weights of a checkpoint take on disk."""
-    return sum((folder / name).stat().st_size for name in _weights(folder))
+    return sum(path.stat().st_size for path in weight_paths(folder))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -122,7 +133,7 @@ def _weights(folder: Path) -> list[str]:
     return sorted(set(read_json(folder / _INDEX).get("weight_map", {}).values()))
 
 
-def _lacks(folder: Path, tokenizer: bool) -> str | None:
+def _lacks(folder: Path, tokenizer: bool, processor: bool) -> str | None:
     def present(names: Iterable[str]) -> bool:
         return any((folder / name).is_file() for name in names)
 
@@ -132,13 +143,23 @@ def _lacks(folder: Path, tokenizer: bool) -> str | None:
     if not weights or not all((folder / name).is_file() for name in weights):
         pickled = any(folder.glob("pytorch_model*.bin"))
         return _no_safetensors(pickled)
-    if not present(_PREPROCESSING):
+    if processor and not present(_PREPROCESSING):
         return "preprocessor_config.json"
     return None if not tokenizer or present(_TOKENIZER_RULES) else "tokenizer.json"
 
 
+def _lacking_code(folder: Path) -> str | None:
+    """The first Python file that the configuration asks for and that isn't there: fetched without code, most often."""
+    asked = read_json(folder / "config.json").get("auto_map", {}).values()
+    files = sorted({f"{str(name).rpartition('.')[0]}.py" for name in asked if "--" not in str(name)})
+    return next((name for name in files if not (folder / name).is_file()), None)
+
+
 def _no_safetensors(pickled: bool) -> str:
-    found = " (only pickled weights, pytorch_model.bin, which ragvlm doesn't read; docs/encoders.md converts them)"
+    found = (
+        " (only pickled weights, pytorch_model.bin, which ragvlm doesn't read; docs/encoders.md and docs/generators.md "
+        "convert them)"
+    )
     return f"model.safetensors{found if pickled else ''}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import check_memory, import_package, memory_errors
 from ragvlm.errors import InputError, RagvlmError, missing_extra, reason
+from ragvlm.generators.quantize import bytes_needed, quantization
 
 
 def check_kind(folder: Path, model: str, *, trust_remote_code: bool) -> str:
@@ -36,7 +37,7 @@ def check_kind(folder: Path, model: str, *, trust_remote_code: bool) -> str:
     return kind
 
 
-def load_processor(folder: Path, model: str, *, trust_remote_code: bool) -> Any:
+def load_processor(folder: Path, model: str, *, trust_remote_code: bool = False) -> Any:
     """The processor. Raises RagvlmError where it can't be had, MissingExtraError without num2words if it needs that."""
     transformers = _transformers()
     with one_error(model):
@@ -48,19 +49,36 @@ def load_processor(folder: Path, model: str, *, trust_remote_code: bool) -> Any:
         return transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
 
 
-def load_model(folder: Path, model: str, device: Any, dtype: Any, *, trust_remote_code: bool) -> Any:
-    """The model in evaluation mode on ``device``. Raises RagvlmError for weights that don't fit it or the memory."""
+def load_model(
+    folder: Path,
+    model: str,
+    device: Any,
+    dtype: Any,
+    *,
+    maker: str = "AutoModelForImageTextToText",
+    trust_remote_code: bool = False,
+    quantize: str = "none",
+) -> Any:
+    """The model in evaluation mode on ``device``, made by transformers' class ``maker``; ``quantize``: see quantize.py.
+
+    Raises RagvlmError for weights that don't fit the model or the memory.
+    """
     transformers = _transformers()
-    check_memory(f"{model} (weights alone)", hub.weight_bytes(folder), device)
+    packed = quantization(quantize, folder, model, device, dtype)
+    with one_error(model):
+        needed = bytes_needed(folder, dtype, quantize)
+    check_memory(f"{model} (weights alone)", needed, device)
+    placed = {"quantization_config": packed, "device_map": {"": device}} if packed else {}
     with one_error(model), memory_errors(model, device):
-        net, told = transformers.AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True
-        )
+        net, told = getattr(transformers, maker).from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True,
+            **placed,
+        )  # fmt: skip
         if told["missing_keys"]:  # transformers would fill them with random numbers
             raise RagvlmError(
                 f"{model}: its weights lack {sorted(told['missing_keys'])[0]}: give a complete checkpoint"
             )
-        return net.to(device).eval()
+        return (net if packed else net.to(device)).eval()
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""Weights in 8 or 4 bits by bitsandbytes: LLM.int8() and NF4."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ragvlm.encoders import hub
+from ragvlm.encoders.torch_tools import import_package
+from ragvlm.errors import InputError, require
+
+KINDS = ("none", "int8", "int4")
+_BYTES = {"int8": 1.0, "int4": 0.5 + 4 / 64}  # NF4 keeps one float32 scale for each 64 weights
+_KEPT = re.compile(
+    r"embed|lm_head|shared|position"
+)  # what bitsandbytes leaves as it is: no linear layers, and the output
+
+
+def quantization(kind: str, folder: Path, model: str, device: Any, dtype: Any) -> Any | None:
+    """transformers' configuration for weights of ``kind`` that compute in ``dtype``; None for "none".
+
+    Dettmers et al. 2022, arXiv:2208.07339 ("int8"); Dettmers et al. 2023, arXiv:2305.14314 ("int4").
+
+    Raises InputError for an unknown kind, a checkpoint that is quantized already and a device that bitsandbytes doesn't
+    know, MissingExtraError without ``ragvlm[quantized]``.
+    """
+    if kind not in KINDS:
+        raise InputError(f"quantize {kind!r}: give one of {', '.join(KINDS)}")
+    if kind == "none":
+        return None
+    if "quantization_config" in hub.read_json(folder / "config.json"):
+        raise InputError(f"{model} is quantized already: give quantize=none")
+    require("accelerate", "quantized")
+    known = import_package("bitsandbytes", "quantized").supported_torch_devices
+    if device.type not in known:
+        raise InputError(
+            f"quantize={kind}: bitsandbytes knows {', '.join(sorted(known))}, not {device}: give quantize=none"
+        )
+    transformers = import_package("transformers", "vlm")
+    if kind == "int8":
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def bytes_needed(folder: Path, dtype: Any, kind: str) -> int:
+    """How many bytes the weights of a checkpoint take at least once they are loaded in ``dtype`` and quantized."""
+    from safetensors import safe_open
+
+    total = 0.0
+    for path in hub.weight_paths(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no dictionary
+                total += _bytes(name, file.get_slice(name).get_shape(), dtype, kind)
+    return round(total)
+
+
+def _bytes(name: str, shape: list[int], dtype: Any, kind: str) -> float:
+    count = 1
+    for side in shape:
+        count *= side
+    linear = len(shape) == 2 and name.endswith(".weight") and not _KEPT.search(name)
+    return count * (_BYTES[kind] if kind != "none" and linear else dtype.itemsize)
