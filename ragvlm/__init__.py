@@ -24,6 +24,8 @@ _HOME = {
     "Evidence": "types",
     "Description": "types",
     "Encoder": "types",
+    "Classifier": "types",
+    "Classification": "results",
     "VectorStore": "types",
     "Generator": "types",
     "Reader": "types",
@@ -33,19 +35,25 @@ _HOME = {
     "Describer": "describe",
     "load_encoder": "encoders",
     "load_generator": "generators",
+    "load_classifier": "classifiers",
+    "classify": "tasks.classify",
     "simulate_corpus": "simulate",
 }
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the keys are strings
 
 if TYPE_CHECKING:
+    from ragvlm.classifiers import load_classifier as load_classifier
     from ragvlm.corpus import Corpus as Corpus
     from ragvlm.describe import Describer as Describer
     from ragvlm.encoders import load_encoder as load_encoder
     from ragvlm.errors import RagvlmError as RagvlmError
     from ragvlm.generators import load_generator as load_generator
     from ragvlm.index import Index as Index
+    from ragvlm.results import Classification as Classification
     from ragvlm.simulate import simulate_corpus as simulate_corpus
+    from ragvlm.tasks.classify import classify as classify
+    from ragvlm.types import Classifier as Classifier
     from ragvlm.types import Context as Context
     from ragvlm.types import Description as Description
     from ragvlm.types import Encoder as Encoder

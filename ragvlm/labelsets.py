@@ -143,7 +143,10 @@ def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 def _check(found: LabelSet) -> None:
     where = f"labels {found.name}" if found.name else "labels"
     if not found.names:
-        raise InputError(f"{where}: there are none: give two or more, a file or one of {', '.join(shipped())}")
+        raise InputError(
+            f"{where}: there are none: give two or more words, a .toml or .txt file, or one of {', '.join(shipped())}; "
+            "or a classifier with labels of its own, such as vit"
+        )
     for position, name in enumerate(found.names):
         if not name.strip():
             raise InputError(f"{where}: label {position + 1} is empty: leave it out or give it a name")

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from ragvlm.errors import one_line
 from ragvlm.registry import Entry
+from ragvlm.results import Classification
 from ragvlm.types import Description, Hit
 
 
@@ -62,6 +63,32 @@ def show_description(description: Description) -> None:
         else:
             console.print(Text(line, style=style), no_wrap=True, overflow="ellipsis")
     console.print()
+
+
+def show_classification(found: Classification, top: int) -> None:
+    """The picture, then its ``top`` most probable labels, a line each, highest first."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(one_line(found.query_id))}[/bold]", soft_wrap=True)
+    width = len(f"{found.top[1]:.2%}")
+    for position, (label, probability) in enumerate(found.ranked[:top]):
+        line = f"  {probability:{width}.2%}  {one_line(label)}"
+        console.print(Text(line, style="" if position else "bold"), soft_wrap=True)
+    more = len(found.labels) - top
+    if more > 0:
+        console.print(Text(f"  {'...':>{width}}  {more} more labels", style="dim"))
+
+
+def show_rule(found: Classification) -> None:
+    """How the numbers came about, in one line."""
+    says = {
+        "softmax": f"softmax: shares of the {len(found.labels)} labels, which add up to 100%",
+        "sigmoid": "sigmoid: each label by itself, so they need not add up to 100%",
+    }
+    encoder = found.provenance.get("encoder")
+    by = f"{found.classifier} with {encoder['name']}" if encoder else found.classifier
+    Console(highlight=False).print(
+        Text(one_line(f"{says.get(found.rule, found.rule)}; {by}"), style="dim"), soft_wrap=True
+    )
 
 
 def models_table(entries: Sequence[Entry]) -> None:

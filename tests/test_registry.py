@@ -10,7 +10,7 @@ import pytest
 from ragvlm import registry
 from ragvlm.errors import InputError, MissingExtraError, require
 
-KINDS = ("encoders", "generators", "stores")
+KINDS = ("encoders", "generators", "classifiers", "stores")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -45,7 +45,7 @@ class ZeroShotClassifier:
 
     def __init__(
         self,
-        labels: str | Path | Sequence[str] | LabelSet,
+        labels: str | Path | Sequence[str] | LabelSet = (),
         *,
         encoder: str | Encoder = DEFAULT_ENCODER,
         encoder_options: Mapping[str, Any] | None = None,

@@ -76,6 +76,11 @@ class ImageBackboneEncoder(BaseEncoder):
             }
         )
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The pooling, and the number type: another machine would choose its own."""
+        return {"pooling": self.pooling, "dtype": str(self.dtype).removeprefix("torch.")}
+
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, image_dim)."""
         vectors: Float32 = self._pool(self._eyes.run(images), self.pooling).float().cpu().numpy()

@@ -1,0 +1,1 @@
+"""What the same parts can do beside description, a file each."""
