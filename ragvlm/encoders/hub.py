@@ -21,7 +21,8 @@ _TOKENIZER_RULES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "
 _TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 # what a generator reads besides
 _WRITING = ("generation_config.json", "chat_template.jinja", "chat_template.json", "video_preprocessor_config.json")
-_PATTERNS = ("config.json", *_WEIGHTS, *_PREPROCESSING, *_TOKENIZER_RULES, *_TOKENIZER_SETTINGS, *_WRITING)
+TOKENIZER = (*_TOKENIZER_RULES, *_TOKENIZER_SETTINGS)
+_PATTERNS = ("config.json", *_WEIGHTS, *_PREPROCESSING, *TOKENIZER, *_WRITING)
 _PATIENCE = 10.0  # seconds until a silent network counts as none
 
 
@@ -33,12 +34,17 @@ def split_revision(model: str, revision: str | None) -> tuple[str, str | None]:
     path = Path(model.removeprefix(_FOLDER)).expanduser()
     if model and path.is_dir():
         return str(path.resolve()), None
-    repo, _, pinned = model.partition("@")
-    if model.startswith(_FOLDER) or not _REPO.fullmatch(repo):
+    if model.startswith(_FOLDER) or not is_hub_id(model):
         raise InputError(
             f"model {model!r} is neither a folder nor a hub id: give FOLDER, ORG/NAME or ORG/NAME@REVISION"
         )
+    repo, _, pinned = model.partition("@")
     return repo, revision or pinned or None
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether ``model`` has the form of "ORG/NAME" or "ORG/NAME@REVISION"."""
+    return _REPO.fullmatch(model.partition("@")[0]) is not None
 
 
 def checkpoint(
@@ -119,11 +125,14 @@ def brings_code(folder: Path) -> bool:
     return any("auto_map" in read_json(folder / n) for n in ("config.json", *_PREPROCESSING, "tokenizer_config.json"))
 
 
-def assert_reachable(repo: str, name: str) -> None:
-    """Raise RagvlmError at once, not after a client's retries, if the file ``name`` of ``repo`` can't be had."""
-    hub = require("huggingface_hub", "transformers")
-    if not isinstance(hub.try_to_load_from_cache(repo, name), str):
-        _listing(repo, None)
+def names(folder: Path) -> list[str]:
+    """The names of the files in ``folder``."""
+    return [path.name for path in folder.iterdir() if path.is_file()]
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer can be read from ``folder``."""
+    return any((folder / name).is_file() for name in _TOKENIZER_RULES)
 
 
 def _weights(folder: Path) -> list[str]:
@@ -145,7 +154,7 @@ def _lacks(folder: Path, tokenizer: bool, processor: bool) -> str | None:
         return _no_safetensors(pickled)
     if processor and not present(_PREPROCESSING):
         return "preprocessor_config.json"
-    return None if not tokenizer or present(_TOKENIZER_RULES) else "tokenizer.json"
+    return None if not tokenizer or has_tokenizer(folder) else "tokenizer.json"
 
 
 def _lacking_code(folder: Path) -> str | None:

@@ -7,78 +7,119 @@ doi 10.1056/AIoa2400640. open_clip: Ilharco et al., doi 10.5281/zenodo.5143773.
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ragvlm.encoders.base import BaseEncoder, fingerprint
-from ragvlm.encoders.hub import assert_reachable
-from ragvlm.encoders.torch_tools import choose_device, import_package
-from ragvlm.errors import InputError, RagvlmError, reason
+from ragvlm.encoders import openclip_files
+from ragvlm.encoders.base import fingerprint
+from ragvlm.encoders.contrast import ContrastiveEncoder
+from ragvlm.encoders.loading import one_error
+from ragvlm.encoders.openclip_files import OpenClipFiles
+from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, import_package, memory_errors
+from ragvlm.errors import RagvlmError
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 BIOMEDCLIP = "hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
-_HUB, _FOLDER = "hf-hub:", "local-dir:"
 # letters of both cases, digits, Greek, a unit and more tokens than any context holds
 _PROBE = "T-cells (CD8+), 37 °C, α-tubulin; H&E stain. " * 64
 
 
-class OpenClipEncoder(BaseEncoder):
+class OpenClipEncoder(ContrastiveEncoder):
     """A model of open_clip with its own preprocessing (which may crop the picture to a square) and tokenizer.
 
-    ``model`` is "hf-hub:ORG/NAME" (downloaded by open_clip on first use), "local-dir:PATH" (a folder with
-    open_clip_config.json and the weights) or "ARCHITECTURE/TAG" of ``open_clip.list_pretrained()``. ``device``
-    is "auto" (CUDA, else MPS, else the CPU) or a torch device. The whole model is read at once, since
-    the fingerprint covers its tensors.
+    ``model`` is "hf-hub:ORG/NAME" or "hf-hub:ORG/NAME@REVISION" (from the hub's cache, else downloaded), a folder or
+    "local-dir:PATH" (with open_clip_config.json and the weights), or "ARCHITECTURE/TAG" of
+    ``open_clip.list_pretrained()``. ``revision`` is a branch, a tag or a commit. ``device`` is "auto" (CUDA, else MPS,
+    else the CPU) or a torch device; ``dtype`` is "auto" (bfloat16 on a CUDA device that computes with it, else
+    float32), "float32", "bfloat16" or "float16". Weights are read from safetensors, else from a state dict by torch's
+    ``weights_only``.
 
-    Raises MissingExtraError without ``ragvlm[openclip]``, InputError for a name or device that can't be, and
-    RagvlmError for a model that is neither in the local cache nor within reach.
+    Some text towers, such as BiomedCLIP's, are of transformers: configuration and tokenizer come from the folder
+    itself, else from ``text_tower`` (ORG/NAME[@REVISION] or a folder), else from the repository that the model names.
+    ``trust_remote_code`` runs the Python code that such a tokenizer brings. A text beyond the model's context length
+    is cut.
+
+    The whole model is read at once, since the fingerprint covers its tensors: a model has one fingerprint however it is
+    stored.
+
+    Raises MissingExtraError without ``ragvlm[openclip]``, InputError for a name, device or dtype that can't be, and
+    RagvlmError for a model that is neither cached nor within reach, gated, incomplete, too large for the memory, or in
+    want of remote code that isn't trusted.
     """
 
-    def __init__(self, model: str = BIOMEDCLIP, *, device: str = "auto", batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        model: str = BIOMEDCLIP,
+        *,
+        revision: str | None = None,
+        text_tower: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 16,
+        trust_remote_code: bool = False,
+    ) -> None:
         super().__init__(batch_size=batch_size)
-        self.model = _resolved(model)
+        self.model, self.revision = openclip_files.split(model, revision)
+        self.text_tower = text_tower
         open_clip = import_package("open_clip", "openclip")
         self.device = choose_device(device)
-        if self.model.startswith(_HUB):
-            assert_reachable(self.model.removeprefix(_HUB), "open_clip_config.json")
-        config = _config(open_clip, self.model)
-        self._net, self._preprocess, self._tokenizer = _load(open_clip, self.model)
-        self.name = f"openclip:{self.model}"
-        self.image_dim = self.text_dim = int(config["embed_dim"])
+        self.dtype = choose_dtype(dtype, self.device)
+        files = openclip_files.find(open_clip, self.model, self.revision, text_tower=text_tower, code=trust_remote_code)
+        if files.text.get("tokenizer_kwargs", {}).get("trust_remote_code") and not trust_remote_code:
+            raise RagvlmError(
+                f"{self.model} asks for remote code, which would run with your rights: "
+                "read the .py files beside its tokenizer, then give trust_remote_code=True"
+            )
+        self.name = f"openclip:{self.model}" + (f"@{self.revision}" if self.revision else "")
+        self.image_dim = self.text_dim = int(files.config["embed_dim"])
         self.shared_space = True
-        self.fingerprint = fingerprint(
-            {
-                "weights": weights_digest(self._net.state_dict()),
-                "architecture": config,  # holds the pooling
-                "preprocessing": self._net.visual.preprocess_cfg,
-                "tokenizer": tokenizer_digest(self._tokenizer),
-            }
+        check_memory(f"{self.model} (weights alone)", files.weights.stat().st_size, self.device)
+        with one_error(self.model), memory_errors(self.model, self.device):
+            self._net, self._preprocess = _model(open_clip, files)
+            self._tokenizer = _tokenizer(open_clip, files, trust_remote_code)
+            self._set_contrast(self._net.logit_scale, self._net.logit_bias)
+            self.fingerprint = self._fingerprint(files, trust_remote_code)
+            self._net.to(self.device, self.dtype)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The number type, which another machine would choose otherwise, and the text tower where one was given."""
+        return {"dtype": str(self.dtype).removeprefix("torch.")} | (
+            {"text_tower": self.text_tower} if self.text_tower else {}
         )
-        self._net.to(self.device)
 
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, image_dim)."""
         import torch
 
-        pixels = torch.stack([self._preprocess(image) for image in images]).to(self.device)
-        with torch.inference_mode():
-            vectors: Float32 = self._net.encode_image(pixels).float().cpu().numpy()
-        return vectors
+        pixels = torch.stack([self._preprocess(image) for image in images]).to(self.device, self.dtype)
+        return self._run("encode_image", pixels, f"{len(images)} pictures")
 
     def text_batch(self, texts: Sequence[str]) -> Float32:
-        """float32 (n, text_dim); a text beyond the model's context length is cut."""
+        """float32 (n, text_dim)."""
+        return self._run("encode_text", self._tokenizer(list(texts)).to(self.device), f"{len(texts)} texts")
+
+    def _run(self, method: str, inputs: Any, what: str) -> Float32:
         import torch
 
-        tokens = self._tokenizer(list(texts)).to(self.device)
-        with torch.inference_mode():
-            vectors: Float32 = self._net.encode_text(tokens).float().cpu().numpy()
+        with memory_errors(what, self.device), torch.inference_mode():
+            vectors: Float32 = getattr(self._net, method)(inputs).float().cpu().numpy()
         return vectors
+
+    def _fingerprint(self, files: OpenClipFiles, trust: bool) -> str:
+        return fingerprint(
+            {
+                "weights": weights_digest(self._net.state_dict()),
+                "architecture": files.architecture(),  # holds the pooling
+                "preprocessing": self._net.visual.preprocess_cfg,
+                "tokenizer": tokenizer_digest(self._tokenizer),
+                "programs": files.programs() if trust else {},
+                "dtype": str(self.dtype),
+            }
+        )
 
 
 def weights_digest(tensors: Mapping[str, Any]) -> str:
@@ -100,49 +141,21 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return fingerprint({"vocabulary": vocabulary, "probe": tokenizer([_PROBE]).tolist()})
 
 
-def _resolved(model: str) -> str:
-    if model.startswith(_FOLDER):
-        folder = Path(model.removeprefix(_FOLDER)).expanduser().resolve()
-        if not (folder / "open_clip_config.json").is_file():
-            raise InputError(f"{folder} holds no open_clip_config.json: give the folder of an open_clip model")
-        return f"{_FOLDER}{folder}"
-    architecture, _, tag = model.removeprefix(_HUB).rpartition("/")
-    if not architecture or not tag:
-        raise InputError(f"model {model!r}: give hf-hub:ORG/NAME, local-dir:PATH or ARCHITECTURE/TAG")
-    return model
+def _model(open_clip: Any, files: OpenClipFiles) -> tuple[Any, Any]:
+    """The model in evaluation mode and its preprocessing."""
+    text = files.text
+    if files.tower:
+        # without this open_clip would ask the hub for the tower's configuration
+        text |= {"hf_model_name": str(files.tower), "hf_model_pretrained": False}
+    net, preprocess = open_clip.create_model_from_pretrained(**files.arguments, weights_only=True, text_cfg=text)
+    return net.eval(), preprocess
 
 
-def _config(open_clip: Any, model: str) -> dict[str, Any]:
-    has_schema = model.startswith((_HUB, _FOLDER))
-    with _one_error(model):
-        config = open_clip.get_model_config(model if has_schema else model.rpartition("/")[0])
-    if not config or "embed_dim" not in config:
-        raise InputError(f"model {model!r}: open_clip knows no such architecture")
-    # a checkpoint must not bring code of its own
-    if "trust_remote_code" in config.get("text_cfg", {}).get("tokenizer_kwargs", {}):
-        raise RagvlmError(f"model {model!r} asks for remote code, which ragvlm never runs: choose another model")
-    return dict(config)
-
-
-def _load(open_clip: Any, model: str) -> tuple[Any, Any, Any]:
-    name, tag = model, None
-    if not model.startswith((_HUB, _FOLDER)):
-        name, _, tag = model.rpartition("/")
-    with _one_error(model):
-        net, preprocess = open_clip.create_model_from_pretrained(name, pretrained=tag, weights_only=True)
-        tokenizer = open_clip.get_tokenizer(name)
-    return net.eval(), preprocess, tokenizer
-
-
-@contextmanager
-def _one_error(model: str) -> Iterator[None]:
-    """Turn whatever the loading of ``model`` raises and logs into one RagvlmError."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)  # retries of a download, each a line of its own
-    try:
-        yield
-    except Exception as error:  # open_clip, timm, transformers and the hub's client each have errors of their own
-        where = "give a complete folder" if model.startswith(_FOLDER) else "check the name and the network"
-        raise RagvlmError(f"model {model!r} can't be loaded ({reason(error)}); {where}") from error
-    finally:
-        logging.disable(before)
+def _tokenizer(open_clip: Any, files: OpenClipFiles, trust: bool) -> Any:
+    text = files.text
+    options = {name: value for name, value in text.get("tokenizer_kwargs", {}).items() if name != "trust_remote_code"}
+    options["context_length"] = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+    if files.tokenizer is None:
+        return open_clip.SimpleTokenizer(**options)
+    options |= {"tokenizer_mode": text.get("tokenizer_mode"), "local_files_only": True, "trust_remote_code": trust}
+    return open_clip.tokenizer.HFTokenizer(str(files.tokenizer), **options)

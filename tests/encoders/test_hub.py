@@ -197,6 +197,6 @@ def test_a_given_revision_wins() -> None:
 @pytest.mark.parametrize("name", ["clip", "pubmedclip", "medsiglip", "clipmd", "plip"])
 def test_the_named_rows_name_their_checkpoint(name: str) -> None:
     entry = entries("encoders")[name]
-    repo, revision = split_revision(entry.options["model"], None)
+    repo, revision = split_revision(str(entry.model), None)
     assert repo == entry.hub_id
     assert revision is None or len(revision) == 40
