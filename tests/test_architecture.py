@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ragvlm"
 ORDER = re.findall(
     r"\w+",
     """
-    __init__ types errors paths privacy pseudonym registry pixels tiff images readers corpus simulate
-    encoders stores index queries duplicates fusion retrieve abstain
-    language prompt generators evidence threshold calibration describe report terminal arguments output commands cli
+    __init__ types results errors paths privacy pseudonym registry pixels tiff images readers corpus simulate
+    encoders labelsets classifiers stores index queries duplicates fusion retrieve abstain
+    language prompt generators evidence threshold calibration describe tasks report terminal arguments output commands cli
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
