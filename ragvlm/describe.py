@@ -15,10 +15,12 @@ from ragvlm.errors import InputError
 from ragvlm.evidence import EvidenceChecker, confidence, drop_unsupported, supported_text
 from ragvlm.generators import load_generator
 from ragvlm.index import Index
-from ragvlm.prompt import build_prompt, prompt_hash
+from ragvlm.prompt import clean, prompt_hash
 from ragvlm.queries import as_query
 from ragvlm.retrieve import Retrieved, SearchOptions, retrieve
+from ragvlm.templates import DEFAULT
 from ragvlm.types import Context, Description, Evidence, Float32, Generator, Prompt, Query
+from ragvlm.writing import Writer
 
 PREVIEW = 512  # pixels on the longer side of the picture that a description keeps
 
@@ -27,7 +29,9 @@ class Describer:
     """Describes pictures from the references of one index.
 
     generator: a name (see ``ragvlm models``) or a Generator. k: how many references it sees. alpha: the level of
-    the abstention test, in [0, 1); 0 never abstains. template: which prompt template. threshold: the support in
+    the abstention test, in [0, 1); 0 never abstains. template: which prompt template, by name or as your own .jinja
+    file. max_chars: bound on the characters of a prompt, by which the farthest references are dropped (default: the
+    generator's own tokenizer decides, else 6000). threshold: the support in
     [0, 1] from which a reference supports a sentence (default: as calibrated on the corpus). keep_unsupported:
     keep sentences that no reference supports, marked, instead of dropping them. Any field of SearchOptions
     (mode, fusion, duplicates, diversity, exclude_subject, ...) may be given too; by default only references with
@@ -44,7 +48,8 @@ class Describer:
         k: int = 5,
         *,
         alpha: float = 0.05,
-        template: str = "describe",
+        template: str = DEFAULT,
+        max_chars: int | None = None,
         threshold: float | None = None,
         keep_unsupported: bool = False,
         generator_options: dict[str, Any] | None = None,
@@ -63,57 +68,73 @@ class Describer:
             )
         name = generator if isinstance(generator, str) else generator.name
         self.generator = load_generator(name, **generator_options or {}) if isinstance(generator, str) else generator
-        self.k, self.alpha, self.template = k, alpha, template
+        self.writer = Writer(self.generator, template, max_chars)
+        self.k, self.alpha = k, alpha
         self.keep_unsupported = keep_unsupported
         self.search = SearchOptions.of(**dict[str, Any](mode="image", with_text=True) | search)
         calibrated = self.index.manifest.calibration.get("evidence", {}).get("threshold")
         self.checker = EvidenceChecker(_TextTower(self.index), threshold if threshold is not None else calibrated)
 
     @overload
-    def __call__(self, images: list[Any] | tuple[Any, ...], *, subject_id: str | None = None) -> list[Description]: ...
+    def __call__(
+        self, images: list[Any] | tuple[Any, ...], *, subject_id: str | None = None, question: str | None = None
+    ) -> list[Description]: ...
     @overload
-    def __call__(self, images: Any, *, subject_id: str | None = None) -> Description: ...
-    def __call__(self, images: Any, *, subject_id: str | None = None) -> Description | list[Description]:
+    def __call__(self, images: Any, *, subject_id: str | None = None, question: str | None = None) -> Description: ...
+    def __call__(
+        self, images: Any, *, subject_id: str | None = None, question: str | None = None
+    ) -> Description | list[Description]:
         """Describe one picture (a path, a PIL image, an array, a Query) or a list of them.
 
-        ``subject_id`` names the subject of the pictures: its own references are then left out.
-        Raises ImageError where a picture can't be decoded.
+        ``subject_id`` names the subject of the pictures: its own references are then left out. ``question`` is asked
+        of each picture; in mode "image" the references are found without it.
+        Raises ImageError where a picture can't be decoded, InputError for an empty question and a generator that hears
+        none.
         """
         many = isinstance(images, (list, tuple))
-        found = self._describe(list(images) if many else [images], subject_id)
+        found = self._describe(list(images) if many else [images], subject_id, question)
         return found if many else found[0]
 
     def batches(
-        self, images: Sequence[Any], *, subject_id: str | None = None, size: int = 16
+        self, images: Sequence[Any], *, subject_id: str | None = None, question: str | None = None, size: int = 16
     ) -> Iterator[list[Description]]:
         """Describe many pictures with bounded memory: yields the descriptions of ``size`` pictures at a time."""
         for start in range(0, len(images), size):
-            yield self._describe(images[start : start + size], subject_id)
+            yield self._describe(images[start : start + size], subject_id, question)
 
-    def _describe(self, images: Sequence[Any], subject_id: str | None) -> list[Description]:
+    def _describe(self, images: Sequence[Any], subject_id: str | None, question: str | None) -> list[Description]:
         clock = _Clock(len(images))
         with clock("decode"):
             queries = [as_query(item, subject_id=subject_id, picture=True) for item in images]
             for query in queries:
                 if query.image is None:
                     raise InputError(f"{query.id!r} is words: give a picture to describe, or use search")
+            if question is not None:
+                queries = [replace(query, text=self._asked(question)) for query in queries]
         with clock("retrieve"):
             found = retrieve(self.index, queries, self.k, self.search, nearest=NEIGHBOURS)
             verdicts = [judge(item.nearest, self._calibration, self.alpha) for item in found]
         with clock("generate"):
-            prompts = {
-                i: build_prompt(item.context, template=self.template)
-                for i, (item, verdict) in enumerate(zip(found, verdicts, strict=True))
-                if item.context.hits and not verdict.abstain
-            }
-            texts = dict(zip(prompts, self.generator.generate(list(prompts.values())), strict=True))
+            told = [i for i, item in enumerate(found) if item.context.hits and not verdicts[i].abstain]
+            written = self.writer.first_turn([found[i].context for i in told])
+        if "then" in self.writer.template.turns:
+            with clock("second_turn"):
+                written = self.writer.second_turn(written)
         with clock("evidence"):
-            checked = self.checker.check_many(list(texts.values()), [found[i].context for i in texts])
-            evidence = dict(zip(texts, checked, strict=True))
+            checked = self.checker.check_many([w.text for w in written], [found[i].context for i in told])
+            evidence = dict(zip(told, checked, strict=True))
+        prompts = {i: w.prompts for i, w in zip(told, written, strict=True)}
         return [
-            self._assemble(item, verdicts[i], prompts.get(i), evidence.get(i, ()), clock.seconds)
+            self._assemble(item, verdicts[i], prompts.get(i, ()), evidence.get(i, ()), clock.seconds)
             for i, item in enumerate(found)
         ]
+
+    def _asked(self, question: str) -> str:
+        if not clean(question):
+            raise InputError("the question is empty: ask something, or leave it out")
+        if self.search.mode == "image":
+            self.writer.check_question()
+        return question
 
     @property
     def _calibration(self) -> list[float]:
@@ -124,7 +145,7 @@ class Describer:
         self,
         item: Retrieved,
         verdict: Verdict,
-        prompt: Prompt | None,
+        prompts: tuple[Prompt, ...],
         evidence: tuple[Evidence, ...],
         seconds: dict[str, float],
     ) -> Description:
@@ -139,7 +160,7 @@ class Describer:
             abstained=reason is not None,
             confidence=0.0 if reason else confidence(kept, item.context),
             reason=reason,
-            provenance=self._provenance(verdict, prompt, len(evidence) - len(kept) if not reason else 0),
+            provenance=self._provenance(item, verdict, prompts, len(evidence) - len(kept) if not reason else 0),
             timings=seconds,
         )
 
@@ -162,23 +183,30 @@ class Describer:
             return f"none of the {len(evidence)} generated sentences is supported by a reference"
         return None
 
-    def _provenance(self, verdict: Verdict, prompt: Prompt | None, dropped: int) -> dict[str, Any]:
+    def _provenance(
+        self, item: Retrieved, verdict: Verdict, prompts: tuple[Prompt, ...], dropped: int
+    ) -> dict[str, Any]:
         manifest = self.index.manifest
+        first, second = (*(prompt_hash(prompt) for prompt in prompts), None, None)[:2]
         return {
             "ragvlm": ragvlm.__version__,
             "index_fingerprint": self.index.fingerprint,
             "encoder": {"name": manifest.encoder, "fingerprint": manifest.encoder_fingerprint},
             "generator": self.generator.name,
-            "prompt_hash": prompt_hash(prompt) if prompt else None,
+            "question": item.context.query.text,
+            "prompt_hash": first,
+            "second_prompt_hash": second,
             "parameters": {
                 "k": self.k,
                 "alpha": self.alpha,
-                "template": self.template,
+                "template": self.writer.template.name,
+                "max_chars": self.writer.max_chars,
                 "threshold": self.checker.threshold,
                 "keep_unsupported": self.keep_unsupported,
                 **asdict(self.search) | {"exclude_ids": sorted(self.search.exclude_ids)},
             },
             "abstention": verdict.to_dict(),
+            "dropped_references": max((prompt.dropped for prompt in prompts), default=0),
             "dropped_sentences": dropped,
         }
 

@@ -108,7 +108,7 @@ def retrieve(
     if not queries:
         return []
     modes = [_mode(query, options.mode, index) for query in queries]
-    images, texts = _encode(index, queries)
+    images, texts = _encode(index, queries, modes)
     return [
         _Search(index, query, mode, options, images.get(i), texts.get(i)).run(k, nearest)
         for i, (query, mode) in enumerate(zip(queries, modes, strict=True))
@@ -137,10 +137,14 @@ def _mode(query: Query, mode: str, index: Index) -> str:
     return mode
 
 
-def _encode(index: Index, queries: Sequence[Query]) -> tuple[dict[int, Float32], dict[int, Float32]]:
+def _encode(
+    index: Index, queries: Sequence[Query], modes: Sequence[str]
+) -> tuple[dict[int, Float32], dict[int, Float32]]:
     """Image and text vectors by position in ``queries``: one batch for each tower."""
+    # words beside a picture that alone is to rank pictures are a question to the generator
+    spoken = [query.image is None or mode != "image" for query, mode in zip(queries, modes, strict=True)]
     pictures = {i: query.image for i, query in enumerate(queries) if query.image is not None}
-    words = {i: query.text for i, query in enumerate(queries) if query.text}
+    words = {i: query.text for i, query in enumerate(queries) if query.text and spoken[i]}
     images = index.encoder.encode_images(list(pictures.values())) if pictures else np.empty((0, 0), np.float32)
     texts = index.encoder.encode_texts(list(words.values())) if words else np.empty((0, 0), np.float32)
     return dict(zip(pictures, images, strict=True)), dict(zip(words, texts, strict=True))

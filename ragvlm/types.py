@@ -74,13 +74,22 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a generator is given. ``cited_ids[i]`` is the record behind the citation ``[i + 1]``."""
+    """What a generator is given. ``cited_ids[i]`` is the record behind the citation ``[i + 1]``.
+
+    ``images`` holds the query's picture, if it has one. Where the template gives pictures their places, ``parts`` is
+    the user text cut there: words, the numbers of references whose picture stands there, and 0 for the query's; else
+    it is empty. ``dropped`` counts the references left out for length. ``blank`` says that there is nothing to
+    write from: the template tells references, and none has words; a generator then answers with an empty text.
+    """
 
     system: str
     user: str
     images: tuple[Image, ...]
     cited_ids: tuple[str, ...]
     context: Context
+    parts: tuple[str | int, ...] = ()
+    dropped: int = 0
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +255,15 @@ class VectorStore(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
-    """Writes a text from each prompt; an empty string means that it found nothing to say."""
+    """Writes a text from each prompt; an empty string means that it found nothing to say.
+
+    It may also have (see docs/generators.md)
+
+    - ``reads``: "prompt" (as where it is absent), "question" (of the words the query's alone) or "references" (no
+      prompt, only the records of its context);
+    - ``pictures``: how many pictures a prompt may hold, 1 where it is absent, 0 if it sees none, None for any number;
+    - ``fits(prompt) -> bool``: whether the prompt and the longest answer fit its context.
+    """
 
     name: str
 

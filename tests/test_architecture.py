@@ -14,7 +14,8 @@ ORDER = re.findall(
     """
     __init__ types results errors paths privacy pseudonym registry pixels tiff images readers corpus simulate
     encoders labelsets classifiers stores index queries duplicates fusion retrieve abstain
-    language prompt generators evidence threshold calibration describe tasks report terminal arguments output commands cli
+    language templates prompt generators writing evidence threshold calibration describe tasks
+    catalogue modelpage report terminal arguments output commands cli
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -11,7 +11,8 @@ from PIL import Image
 from texts import context_of
 
 from ragvlm.errors import InputError
-from ragvlm.prompt import build_prompt, clean, prompt_hash, template_names
+from ragvlm.prompt import build_prompt, clean, prompt_hash
+from ragvlm.templates import template_names
 from ragvlm.types import Context, Query, Record
 
 HOSTILE = (
@@ -130,7 +131,7 @@ def test_broken_templates_say_so(tmp_path, source, message):
 
 
 def test_unknown_templates_list_the_known():
-    assert template_names() == ["describe"]
+    assert template_names() == ["describe", "few-shot", "few-shot-pictures", "findings-impression", "zero-shot"]
     for name in ("nope", "../describe", "missing.jinja"):
         with pytest.raises(InputError):
             build_prompt(context_of("One."), template=name)

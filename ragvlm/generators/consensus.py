@@ -22,6 +22,7 @@ class ConsensusGenerator:
     """
 
     name = "consensus"
+    reads = "references"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """One caption a prompt; empty where no neighbour has a caption."""

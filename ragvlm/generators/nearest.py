@@ -11,6 +11,7 @@ class NearestGenerator:
     """Repeats the best-ranked caption word by word: the baseline that any generator has to beat."""
 
     name = "nearest"
+    reads = "references"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """One caption a prompt; empty where no neighbour has a caption."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.generators.chatserver import ChatServer
-from ragvlm.generators.pictures import data_uri
+from ragvlm.generators.pictures import data_uri, picture
 from ragvlm.generators.tidy import tidy
 from ragvlm.types import Prompt
 
@@ -17,9 +17,10 @@ from ragvlm.types import Prompt
 class OpenAIGenerator:
     """Writes from the numbered references of the prompt and, with ``with_image``, from the picture itself.
 
-    What leaves this computer is the prompt (captions or labels of the references, the words of the query) and the
-    pixels of the query's picture, drawn anew as JPEG without its metadata: no ids, subjects, studies, paths or
-    extra columns. Words burnt into the pixels go with them.
+    What leaves this computer is the prompt (captions or labels of the references, the words of the query, in a second
+    turn what the server wrote in the first), the pixels of the query's picture and, with a template that shows them
+    such as "few-shot-pictures", those of the references' pictures, each drawn anew as JPEG without its metadata: no
+    ids, subjects, studies, paths or extra columns. Words burnt into the pixels go with them.
 
     Args:
         base_url: where the server's API begins, as in "http://127.0.0.1:8000/v1"; default ``$OPENAI_BASE_URL``.
@@ -27,7 +28,7 @@ class OpenAIGenerator:
         max_tokens: a text ends there at the latest; a sentence that this cuts is left out.
         temperature: 0 asks for the likeliest tokens; servers need not give equal texts even so.
         timeout: seconds of silence after which the server counts as gone.
-        with_image: whether the picture goes along; the model must then be one that sees.
+        with_image: whether pictures go along; the model must then be one that sees.
         max_side: pixels; a larger picture is scaled down to this on its longer side.
         concurrency: requests at a time.
         retries: how often a busy server (429, 5xx) is asked again, after 1, 2, 4, ... times ``backoff`` seconds, or
@@ -63,10 +64,11 @@ class OpenAIGenerator:
         self.model = model or self.server.only_model()
         self.name = f"openai:{self.model}"
         self.max_tokens, self.temperature, self.with_image = max_tokens, temperature, with_image
+        self.pictures = None if with_image else 0
         self.max_side, self.concurrency = max_side, concurrency
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One text a prompt, without the model's own citations; empty where the prompt cites nothing.
+        """One text a prompt, without the model's own citations; empty for a blank one.
 
         Raises RagvlmError at the first prompt that the server does not answer; the others are not sent any more.
         """
@@ -77,7 +79,7 @@ class OpenAIGenerator:
             pool.shutdown(cancel_futures=True)
 
     def _write(self, prompt: Prompt) -> str:
-        if not prompt.cited_ids:
+        if prompt.blank:
             return ""
         answer = self.server.post(
             "chat/completions",
@@ -94,10 +96,16 @@ class OpenAIGenerator:
 
     def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
         content: Any = prompt.user
-        if self.with_image and prompt.images:
-            pictures = [{"type": "image_url", "image_url": {"url": data_uri(i, self.max_side)}} for i in prompt.images]
-            content = [{"type": "text", "text": prompt.user}, *pictures]
+        if self.with_image and (prompt.images or prompt.parts):
+            parts = prompt.parts or (prompt.user,)
+            new = () if 0 in parts or not prompt.images else (0,)
+            content = [self._part(prompt, part) for part in (*parts, *new)]
         return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
+
+    def _part(self, prompt: Prompt, part: str | int) -> dict[str, Any]:
+        if isinstance(part, str):
+            return {"type": "text", "text": part}
+        return {"type": "image_url", "image_url": {"url": data_uri(picture(prompt, part), self.max_side)}}
 
 
 def _first_choice(answer: Any, base_url: str) -> tuple[str, bool]:

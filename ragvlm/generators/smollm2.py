@@ -35,6 +35,7 @@ class SmolLM2Generator:
     """
 
     name = "smollm2"
+    pictures = 0
 
     def __init__(
         self, *, temperature: float = 0.0, seed: int = 0, max_new_tokens: int = 128, threads: int | None = None
@@ -46,11 +47,17 @@ class SmolLM2Generator:
         self.temperature, self.seed, self.max_new_tokens, self.threads = temperature, seed, max_new_tokens, threads
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One text a prompt, without the model's own citations; empty where the prompt cites nothing.
+        """One text a prompt, without the model's own citations; empty for a blank one.
 
         Raises InputError for a prompt of more than 8192 tokens with the room for the answer.
         """
-        return [self._write(prompt) if prompt.cited_ids else "" for prompt in prompts]
+        return [self._write(prompt) if not prompt.blank else "" for prompt in prompts]
+
+    def fits(self, prompt: Prompt) -> bool:
+        """Whether ``prompt``, as llama.cpp's tokenizer counts it, and the longest answer fit the context."""
+        whole = self._chat(messages=_messages(prompt)).prompt.encode()
+        tokens = len(self._model.tokenize(whole, add_bos=False, special=True))
+        return tokens + self.max_new_tokens <= CONTEXT_TOKENS
 
     @cached_property
     def _model(self) -> Any:
@@ -58,18 +65,28 @@ class SmolLM2Generator:
         path = str(_weights())
         return llama_cpp.Llama(path, n_ctx=CONTEXT_TOKENS, n_threads=self.threads, seed=self.seed, verbose=False)
 
+    @cached_property
+    def _chat(self) -> Any:
+        """The model's chat template, as llama.cpp applies it."""
+        chat_format = require("llama_cpp.llama_chat_format", "smollm2")
+        template = self._model.metadata["tokenizer.chat_template"]
+        return chat_format.Jinja2ChatFormatter(template, eos_token="", bos_token="")
+
     def _write(self, prompt: Prompt) -> str:
-        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
         self._model.reset()  # without it the cached part of the last prompt could change the rounding of this one
         try:
             answer = self._model.create_chat_completion(
-                messages, temperature=self.temperature, seed=self.seed, max_tokens=self.max_new_tokens
+                _messages(prompt), temperature=self.temperature, seed=self.seed, max_tokens=self.max_new_tokens
             )
         except ValueError as error:
             raise InputError(f"query {prompt.context.query.id!r}: {error}: give fewer references (k)") from error
         choice = answer["choices"][0]
         text = str(choice["message"]["content"] or "")
         return tidy(text, len(prompt.cited_ids), cut=choice["finish_reason"] == "length")
+
+
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
 
 
 def _weights() -> Path:

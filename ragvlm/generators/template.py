@@ -15,6 +15,7 @@ class TemplateGenerator:
     """
 
     name = "template"
+    reads = "references"
 
     def __init__(self, *, tally: bool = True) -> None:
         self.tally = tally

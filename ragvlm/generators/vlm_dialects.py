@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ragvlm.errors import InputError
-from ragvlm.generators.pictures import neighbour_pictures
+from ragvlm.generators.pictures import picture, pictured
 from ragvlm.prompt import clean
 from ragvlm.types import Prompt
 
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 class Dialect(ABC):
-    """One way to ask. ``many`` says whether it takes several pictures; ``task`` replaces the words of the table."""
+    """One way to ask. ``most`` pictures fit a prompt (None: any number); ``reads`` as in the protocol Generator;
+    ``task`` replaces the words of the table.
+    """
 
-    many = False
+    most: int | None = 1
+    reads = "prompt"
 
     def __init__(self, processor: Any, model: str, *, neighbours: int, task: str | None) -> None:
         self.processor, self.model, self.neighbours, self.task = processor, model, neighbours, task
-        if neighbours and not self.many:
+        if neighbours and self.most is not None:
             raise InputError(f"{model} reads one picture at a time: give neighbour_images=0")
 
     @abstractmethod
@@ -35,7 +38,7 @@ class Dialect(ABC):
 
     def pictures(self, prompt: Prompt) -> list[Image]:
         """The pictures that go in, in the order of their image tokens."""
-        return [_picture(prompt)]
+        return [picture(prompt, 0)]
 
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
         """The batch as a BatchFeature of tensors."""
@@ -46,28 +49,35 @@ class Dialect(ABC):
 class Chat(Dialect):
     """The checkpoint's own chat template: SmolVLM, Idefics, LLaVA, Qwen-VL, MedGemma and most others."""
 
-    many = True
+    most = None
 
     def text(self, prompt: Prompt) -> str:
         import jinja2
 
         try:
-            return self._render([_turn("system", prompt.system), self._user(prompt, prompt.user)])
+            return self._render([_turn("system", [prompt.system]), _turn("user", self._parts(prompt))])
         except (jinja2.TemplateError, ValueError, TypeError):  # a template without a system turn
-            return self._render([self._user(prompt, f"{prompt.system}\n\n{prompt.user}")])
+            return self._render([_turn("user", self._parts(prompt, f"{prompt.system}\n\n"))])
 
     def pictures(self, prompt: Prompt) -> list[Image]:
-        beside = [picture for _, picture in neighbour_pictures(prompt, self.neighbours)]
-        return [*beside, _picture(prompt)]
+        return [picture(prompt, part) for part in self._parts(prompt) if isinstance(part, int)]
 
-    def _user(self, prompt: Prompt, words: str) -> dict[str, Any]:
-        beside = neighbour_pictures(prompt, self.neighbours)
-        said = table()["words"]
-        content: list[dict[str, str]] = []
-        for number, _ in beside:
-            content += [{"type": "text", "text": said["reference"].format(number=number)}, {"type": "image"}]
-        content += [{"type": "text", "text": said["query"]}, {"type": "image"}] if beside else [{"type": "image"}]
-        return {"role": "user", "content": [*content, {"type": "text", "text": words}]}
+    def _parts(self, prompt: Prompt, lead: str = "") -> list[str | int]:
+        """The user's turn: words, the first of which ``lead``, and numbers of pictures.
+
+        Pictures to which the prompt gives no place come first, the query's own last among them.
+        """
+        parts: list[str | int] = list(prompt.parts or (prompt.user,))
+        if lead:
+            parts[:1] = [lead + parts[0]] if isinstance(parts[0], str) else [lead, parts[0]]
+        placed = {part for part in parts if isinstance(part, int)}
+        beside = [] if placed - {0} else pictured(prompt, self.neighbours)
+        said, before = table()["words"], list[str | int]()
+        for number in beside:
+            before += [said["reference"].format(number=number), number]
+        if 0 not in placed:
+            before += [said["query"], 0] if beside else [0]
+        return before + parts
 
     def _render(self, messages: list[dict[str, Any]]) -> str:
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
@@ -81,12 +91,14 @@ class Text(Dialect):
 
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
         """As above, but its processor wants a flat list of pictures."""
-        texts, pictures = [self.text(p) for p in prompts], [_picture(p) for p in prompts]
+        texts, pictures = [self.text(p) for p in prompts], [picture(p, 0) for p in prompts]
         return self.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
 
 
 class Task(Dialect):
     """The picture, then task words; the references don't go in: PaliGemma 1 and 2."""
+
+    reads = "question"
 
     def text(self, prompt: Prompt) -> str:
         question = clean(prompt.context.query.text or "")
@@ -106,13 +118,15 @@ class Prefix(Dialect):
     The start is the question where one is asked, else ``task``, else nothing: CLS and ids, no SEP, which would end it.
     """
 
+    reads = "question"
+
     def text(self, prompt: Prompt) -> str:
         return clean(prompt.context.query.text or "") or self.task or ""
 
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
         """As above; prompts of equal length only, since GIT counts positions through padding."""
         tokenizer = self.processor.tokenizer
-        made = self.processor(images=[_picture(p) for p in prompts], return_tensors="pt")
+        made = self.processor(images=[picture(p, 0) for p in prompts], return_tensors="pt")
         words = [tokenizer(self.text(p), add_special_tokens=False)["input_ids"] for p in prompts]
         starts = [{"input_ids": [tokenizer.cls_token_id, *ids]} for ids in words]
         made.update(tokenizer.pad(starts, padding=False, return_tensors="pt"))
@@ -150,11 +164,6 @@ def task_words(model: str, *, asked: bool) -> str:
     return str(rows[kind]["question" if asked else "describe"])
 
 
-def _picture(prompt: Prompt) -> Image:
-    if not prompt.images:
-        raise InputError(f"query {prompt.context.query.id!r} has no picture: this generator describes pictures")
-    return prompt.images[0].convert("RGB")
-
-
-def _turn(role: str, words: str) -> dict[str, Any]:
-    return {"role": role, "content": [{"type": "text", "text": words}]}
+def _turn(role: str, parts: Sequence[str | int]) -> dict[str, Any]:
+    content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
+    return {"role": role, "content": content}
