@@ -48,17 +48,23 @@ def is_hub_id(model: str) -> bool:
 
 
 def checkpoint(
-    model: str, revision: str | None, *, code: bool = False, tokenizer: bool = True, processor: bool = True
+    model: str,
+    revision: str | None,
+    *,
+    code: bool = False,
+    tokenizer: bool = True,
+    processor: bool = True,
+    extra: tuple[str, ...] = (),
 ) -> Path:
     """The folder with the files of ``model``, downloaded unless they are cached; with ``code`` its Python files too.
 
     ``tokenizer`` False is for models that read pictures alone: theirs has none. ``processor`` False is for models whose
-    own code prepares pictures.
+    own code prepares pictures. ``extra`` are files that must be there besides.
 
     Raises RagvlmError, with the next step, for a model that is neither cached nor within reach, for one that is gated,
     and for a folder without configuration, preprocessing, tokenizer or safetensors weights.
     """
-    patterns = [*_PATTERNS, "*.py"] if code else list(_PATTERNS)
+    patterns = [*_PATTERNS, *extra, *(["*.py"] if code else [])]
 
     def choose(names: list[str]) -> list[str]:
         if not any(Path(name).match(pattern) for name in names for pattern in _WEIGHTS):
@@ -67,7 +73,12 @@ def checkpoint(
         return patterns
 
     def lacks(folder: Path) -> str | None:
-        return _lacks(folder, tokenizer, processor) or (_lacking_code(folder) if code else None)
+        absent = [name for name in extra if not (folder / name).is_file()]
+        return (
+            _lacks(folder, tokenizer, processor)
+            or next(iter(absent), None)
+            or (_lacking_code(folder) if code else None)
+        )
 
     return fetch(model, revision, choose, lacks)
 
@@ -87,14 +98,16 @@ def fetch(
     return folder
 
 
-def file_digests(folder: Path, *, code: bool) -> dict[str, str]:
+def file_digests(folder: Path, *, code: bool, extra: tuple[str, ...] = ()) -> dict[str, str]:
     """Name -> hex SHA-256 of every file of a checkpoint that decides over its vectors."""
     rules = [name for name in _TOKENIZER_RULES if (folder / name).is_file()]
     if "tokenizer.json" in rules:  # it holds what these two say, and a partial cache may lack them
         rules = [name for name in rules if name not in {"vocab.json", "merges.txt", "vocab.txt"}]
     settings = [n for n in ("config.json", *_PREPROCESSING, *_TOKENIZER_SETTINGS) if (folder / n).is_file()]
     programs = [path.name for path in folder.glob("*.py")] if code else []
-    return {name: sha256_file(folder / name) for name in sorted([*_weights(folder), *rules, *settings, *programs])}
+    return {
+        name: sha256_file(folder / name) for name in sorted([*_weights(folder), *rules, *settings, *programs, *extra])
+    }
 
 
 def weight_paths(folder: Path) -> list[Path]:
