@@ -6,24 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = [
-    "Captions of the most similar images: red cells in a stained blood smear, two white cells, no platelets.",
-    "You describe a biomedical image. Answer with one to three plain sentences. caption en answer en question?",
-]
-TEXT = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 4096,
-}  # fmt: skip
-VISION = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 16,
-}  # fmt: skip
+import tinychats
+from tinyparts import TEXT, VISION, ProcessorFiles, tokenizer
+
+# where 0 gives weights that say one token over and over
+SEEDS = {"paligemma2": 2}
 
 
 def build(family: str, folder: Path) -> Path:
     """Save a checkpoint of ``family`` into ``folder``."""
     import torch
 
-    torch.manual_seed(0)
+    torch.manual_seed(SEEDS.get(family, 0))
     processor, net = BUILDERS[family]()
     with torch.no_grad():  # as drawn by transformers they would say one token over and over
         for weights in net.parameters():
@@ -43,22 +37,6 @@ def give_an_end(folder: Path, row: list[int]) -> None:
         settings = json.loads(path.read_text())
         (settings.get("text_config") or settings)["eos_token_id"] = settings["eos_token_id"] = end
         path.write_text(json.dumps(settings))
-
-
-def tokenizer(*special: str, **roles: str) -> Any:
-    """Byte-level BPE over a few words, with ``special`` tokens in order and their ``roles``."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
-    )
-    made.train_from_iterator(WORDS, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=made, **{f"{role}_token": name for role, name in roles.items()})
 
 
 CHAT = (
@@ -107,25 +85,11 @@ def _smolvlm2() -> Any:
 
     words = _idefics_tokenizer()
     eyes = SmolVLMImageProcessorPil(size={"longest_edge": 128}, max_image_size={"longest_edge": 64})
-    return _Smolvlm2Files(eyes, words), SmolVLMForConditionalGeneration(SmolVLMConfig(**_idefics_sizes(words)))
+    files = ProcessorFiles(eyes, words, CHAT, "SmolVLMProcessor", image_seq_len=4)
+    return files, SmolVLMForConditionalGeneration(SmolVLMConfig(**_idefics_sizes(words)))
 
 
-class _Smolvlm2Files:
-    """The processor's files as on the hub; the class itself can't be made without torchvision."""
-
-    def __init__(self, eyes: Any, words: Any) -> None:
-        self.eyes, self.words = eyes, words
-
-    def save_pretrained(self, folder: Path) -> None:
-        self.eyes.save_pretrained(folder)
-        self.words.save_pretrained(folder)
-        (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHAT}))
-        (folder / "processor_config.json").write_text(
-            json.dumps({"image_seq_len": 4, "processor_class": "SmolVLMProcessor"})
-        )
-
-
-def _paligemma() -> Any:
+def _paligemma(text: str = "gemma", layers: int = 2) -> Any:
     from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -135,7 +99,10 @@ def _paligemma() -> Any:
     processor = PaliGemmaProcessor(eyes, words)  # adds a thousand tokens: the vocabulary is sized after it
     config = PaliGemmaConfig(
         vision_config={**VISION, "model_type": "siglip_vision_model", "image_size": 32, "projection_dim": 32},
-        text_config={**TEXT, "model_type": "gemma", "vocab_size": len(processor.tokenizer), "num_image_tokens": 4},
+        text_config={
+            **TEXT, "model_type": text, "num_hidden_layers": layers, "vocab_size": len(processor.tokenizer),
+            "num_image_tokens": 4,
+        },
         projection_dim=32,
         hidden_size=32,
         image_token_index=processor.image_token_id,
@@ -223,8 +190,10 @@ BUILDERS = {
     "smolvlm": _smolvlm1,
     "smolvlm2": _smolvlm2,
     "paligemma": _paligemma,
+    "paligemma2": lambda: _paligemma("gemma2", 6),  # fewer layers say what they read
     "blip2-t5": _blip2_t5,
     "blip2-opt": _blip2_opt,
     "git": _git,
     "llava": _llava,
+    **tinychats.BUILDERS,
 }

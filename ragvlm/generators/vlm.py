@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from ragvlm.encoders import hub
-from ragvlm.encoders.torch_tools import choose_device, choose_dtype, memory_errors
-from ragvlm.errors import InputError, RagvlmError
+from ragvlm.encoders.torch_tools import choose_device, choose_dtype
+from ragvlm.errors import InputError
+from ragvlm.generators.batches import in_batches
 from ragvlm.generators.tidy import tidy
 from ragvlm.generators.vlm_dialects import Prefix, dialect_of
 from ragvlm.generators.vlm_load import check_kind, load_model, load_processor, quiet
 from ragvlm.types import Prompt
-
-log = logging.getLogger(__name__)
 
 
 class VlmGenerator:
@@ -29,6 +27,7 @@ class VlmGenerator:
         max_new_tokens: a text ends there at the latest; a sentence that this cuts is left out.
         batch_size: prompts at a time; halved, with a note in the log, when memory runs out.
         neighbour_images: how many references' pictures go in beside the query's, in families that take several.
+        quantize: "none", or "int8" or "int4" for linear layers in 8 or 4 bits (bitsandbytes): less memory, other texts.
         task: the words for families that are asked by task words (PaliGemma, GIT) instead of ``data/vlm.toml``'s.
         trust_remote_code: whether to run Python code that the checkpoint brings, where transformers has no such model.
 
@@ -47,6 +46,7 @@ class VlmGenerator:
         max_new_tokens: int = 128,
         batch_size: int = 4,
         neighbour_images: int = 0,
+        quantize: str = "none",
         task: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
@@ -67,7 +67,10 @@ class VlmGenerator:
         processor = load_processor(folder, self.model, trust_remote_code=trust_remote_code)
         style = dialect_of(processor, kind, self.model)
         self.dialect = style(processor, self.model, neighbours=neighbour_images, task=task)
-        self._net = load_model(folder, self.model, self.device, self.dtype, trust_remote_code=trust_remote_code)
+        self.reads, self.pictures = self.dialect.reads, self.dialect.most
+        self._net = load_model(
+            folder, self.model, self.device, self.dtype, trust_remote_code=trust_remote_code, quantize=quantize
+        )
         self._tokenizer = processor.tokenizer
         self._reads_apart = bool(self._net.config.get_text_config().is_encoder_decoder)
         if not self._reads_apart:
@@ -75,18 +78,35 @@ class VlmGenerator:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._ends = _end_ids(self._net, self._tokenizer)
+        self._context = getattr(self._net.config.get_text_config(), "max_position_embeddings", None)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One text a prompt, without the model's own citations; empty where the prompt cites nothing.
+        """One text a prompt, without the model's own citations; empty for a blank one.
 
         Raises InputError for a prompt without a picture, RagvlmError where not even one prompt fits the memory.
         """
-        asked = [i for i, prompt in enumerate(prompts) if prompt.cited_ids]
+        asked = [i for i, prompt in enumerate(prompts) if not prompt.blank]
         texts = [""] * len(prompts)
         for _, group in groupby(asked, key=lambda i: self._length(prompts[i])):
-            for i, text in self._in_batches(list(group), prompts):
+            alike = list(group)
+            for i, text in zip(alike, in_batches(self, [prompts[i] for i in alike], self._write), strict=True):
                 texts[i] = text
         return texts
+
+    def fits(self, prompt: Prompt) -> bool:
+        """Whether ``prompt`` with its pictures' tokens and the longest answer fits the model's context.
+
+        True for a model that sets no bound (T5). Raises InputError for a prompt without a picture.
+        """
+        if self._context is None:
+            return True
+        with quiet():
+            tokens = self.dialect.inputs([prompt])["input_ids"].shape[1]
+        return bool(self._start(tokens) + self.max_new_tokens <= self._context)
+
+    def _start(self, tokens: int) -> int:
+        """Where the text begins: an encoder-decoder writes on a sheet of its own, the others go on after the prompt."""
+        return 0 if self._reads_apart else tokens
 
     def _length(self, prompt: Prompt) -> int:
         """What prompts of one batch must have in common."""
@@ -94,43 +114,27 @@ class VlmGenerator:
             return 0
         return len(self._tokenizer(self.dialect.text(prompt))["input_ids"])
 
-    def _in_batches(self, wanted: list[int], prompts: Sequence[Prompt]) -> Iterator[tuple[int, str]]:
-        done = 0
-        while done < len(wanted):
-            batch = wanted[done : done + self.batch_size]
-            try:
-                with memory_errors(self.name, self.device):
-                    texts = self._write([prompts[i] for i in batch])
-            except RagvlmError as error:
-                if len(batch) == 1 or not isinstance(error.__cause__, MemoryError | RuntimeError):
-                    raise
-                self.batch_size = len(batch) // 2
-                log.warning("%s; going on with batch_size %d", str(error).partition(":")[0], self.batch_size)
-                continue
-            yield from zip(batch, texts, strict=True)
-            done += len(batch)
-
     def _write(self, prompts: list[Prompt]) -> list[str]:
         import torch
 
         with quiet(), torch.inference_mode():
             inputs = self.dialect.inputs(prompts).to(self.device, self.dtype)
-            # an encoder-decoder writes on a sheet of its own; the others go on after the prompt
-            start = 0 if self._reads_apart else inputs["input_ids"].shape[1]
+            start = self._start(inputs["input_ids"].shape[1])
             self._check_length(start)
             rows = self._net.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
         return [self._tidy(row[start:].tolist(), prompt) for row, prompt in zip(rows, prompts, strict=True)]
 
     def _check_length(self, tokens: int) -> None:
-        most = getattr(self._net.config.get_text_config(), "max_position_embeddings", None)
-        if most and tokens + self.max_new_tokens > most:
+        if self._context and tokens + self.max_new_tokens > self._context:
             raise InputError(
-                f"{self.name} holds {most} tokens, the prompt has {tokens} and the answer up to {self.max_new_tokens}: "
-                "give fewer references (k) or neighbour_images"
+                f"{self.name} holds {self._context} tokens, the prompt has {tokens} and the answer up to "
+                f"{self.max_new_tokens}: give fewer references (k) or neighbour_images"
             )
 
     def _tidy(self, ids: list[int], prompt: Prompt) -> str:
-        cut = len(ids) >= self.max_new_tokens and not self._ends & set(ids[1:])
+        # a sheet of its own begins with a token that is none of the text
+        written = ids[1:] if self._reads_apart else ids
+        cut = len(ids) >= self.max_new_tokens and not self._ends & set(written)
         text = self._tokenizer.decode(ids, skip_special_tokens=True)
         return tidy(text.strip(), len(prompt.cited_ids), cut=cut)
 

@@ -77,7 +77,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if family == "smolvlm2":
             pytest.importorskip("num2words")
         # the name says which kind of PaliGemma it is
-        folder = root / {"paligemma": "paligemma-3b-mix-224"}.get(family, family)
+        folder = root / {"paligemma": "paligemma-3b-mix-224", "paligemma2": "paligemma2-3b-mix-224"}.get(family, family)
         if not folder.exists():
             tinyvlm.build(family, folder)
             tinyvlm.give_an_end(folder, new_tokens(load(folder), prompt_of())[1])

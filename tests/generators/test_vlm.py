@@ -33,7 +33,7 @@ pytest.importorskip("transformers")
 pytestmark = pytest.mark.usefixtures("offline")
 
 FAMILIES = sorted(tinyvlm.BUILDERS)
-CHATS = ["llava", "smolvlm", "smolvlm2"]
+CHATS = ["llava", "medgemma", "qwen2.5-vl", "qwen3-vl", "smolvlm", "smolvlm2"]
 
 
 def by_hand(family: str, folder: Path, prompt: Prompt) -> tuple[dict[str, Any], str]:
@@ -45,17 +45,17 @@ def by_hand(family: str, folder: Path, prompt: Prompt) -> tuple[dict[str, Any], 
     picture, whole = prompt.images[0], f"{prompt.system}\n\n{prompt.user}"
     if family in CHATS:
         system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}]
-        words = prompt.user if family == "smolvlm" else whole
+        words = whole if family == "llava" else prompt.user
         content = [{"type": "image", "image": picture}, {"type": "text", "text": words}]
         inputs = processor.apply_chat_template(
-            [*(system if family == "smolvlm" else []), {"role": "user", "content": content}],
+            [*(system if family != "llava" else []), {"role": "user", "content": content}],
             add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
         )  # fmt: skip
     elif family == "git":
         inputs = processor(images=picture, return_tensors="pt")
         inputs["input_ids"] = torch.tensor([[processor.tokenizer.cls_token_id]])
     else:
-        words = "<image>caption en" if family == "paligemma" else whole
+        words = "<image>caption en" if family.startswith("paligemma") else whole
         inputs = processor(images=picture, text=words, return_tensors="pt")
         inputs.pop("labels", None)
     row = net.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)[0]
