@@ -51,6 +51,7 @@ def _view(number: int, description: Description, pictures: _Pictures) -> dict[st
         "number": number,
         "name": Path(description.query_id).name,
         "picture": thumbnail_data_uri(query.image, 512) if query.image is not None else None,
+        "question": query.text,
         "abstained": description.abstained,
         "reason": description.reason,
         "confidence": description.confidence,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,11 @@ def load_template(name: str) -> Template:
         source = files("ragvlm").joinpath(f"data/templates/{name}.jinja").read_text(encoding="utf-8")
     else:
         raise InputError(f"unknown template {name!r}: choose one of {', '.join(template_names())}, or a .jinja file")
+    return _parsed(name, source)
+
+
+@lru_cache(maxsize=32)
+def _parsed(name: str, source: str) -> Template:
     try:
         tree, page = _environment().parse(source), _environment().from_string(source)
     except jinja2.TemplateSyntaxError as error:

@@ -29,7 +29,16 @@ def describe(
     subject_id: arg.Subject = None,
     keep_subject: arg.KeepSubject = False,
     exclude_id: arg.ExcludeId = None,
-    template: Annotated[str, typer.Option(help="Prompt template.")] = "describe",
+    question: Annotated[
+        str | None, typer.Option(help="Ask this of each picture; needs a generator that hears.")
+    ] = None,
+    template: Annotated[
+        str,
+        typer.Option(
+            help="describe, few-shot, few-shot-pictures, findings-impression, zero-shot or your own .jinja file."
+        ),
+    ] = "describe",
+    max_chars: Annotated[int | None, typer.Option(help="Bound on a prompt [what the generator can hold].")] = None,
     threshold: arg.Threshold = None,
     keep_unsupported: arg.KeepUnsupported = False,
     generator_option: arg.GeneratorOptions = None,
@@ -58,6 +67,7 @@ def describe(
         k,
         alpha=alpha,
         template=template,
+        max_chars=max_chars,
         threshold=threshold,
         keep_unsupported=keep_unsupported,
         mode=mode,
@@ -71,7 +81,7 @@ def describe(
     )
     if report:
         check_writable(report)
-    found = _show(describer, [str(path) for path in images], subject_id, as_json)
+    found = _show(describer, [str(path) for path in images], subject_id, question, as_json)
     if report:
         from ragvlm.report import write_report
 
@@ -93,11 +103,13 @@ def _shared(encoder: str, generator: str, **given: str | bool | None) -> dict[st
     return found
 
 
-def _show(describer: Describer, images: list[str], subject_id: str | None, as_json: bool) -> list[Description]:
+def _show(
+    describer: Describer, images: list[str], subject_id: str | None, question: str | None, as_json: bool
+) -> list[Description]:
     """Describe ``images`` and print each description as soon as it is there."""
     found: list[Description] = []
     with out.progress("Describing", quiet=len(images) < 2) as progress:
-        for batch in describer.batches(images, subject_id=subject_id):
+        for batch in describer.batches(images, subject_id=subject_id, question=question):
             found += batch
             progress(len(found), len(images))
             for description in batch:
