@@ -9,7 +9,7 @@ import numpy as np
 
 from ragvlm.encoders.base import check_images
 from ragvlm.encoders.contrast import probabilities
-from ragvlm.encoders.image_checkpoint import ImageCheckpoint
+from ragvlm.encoders.image_checkpoint import ImageCheckpoint, fetch
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.types import Float32
 
@@ -27,6 +27,8 @@ class ImageClassifier:
     Raises what ImageCheckpoint raises, RagvlmError for a checkpoint without a trained head, and InputError for one
     that was trained for regression.
     """
+
+    fetch = staticmethod(fetch)
 
     def __init__(
         self,

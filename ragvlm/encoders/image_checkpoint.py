@@ -63,6 +63,15 @@ class ImageCheckpoint:
             return self.net(**inputs)
 
 
+def fetch(model: str, *, trust_remote_code: bool = False) -> list[Path]:
+    """The folder of the checkpoint ``model`` (a folder, ORG/NAME or ORG/NAME@REVISION), downloaded unless it is there.
+
+    Raises what ``ragvlm.encoders.hub.checkpoint`` raises.
+    """
+    repo, revision = hub.split_revision(model, None)
+    return [hub.checkpoint(repo, revision, code=trust_remote_code, tokenizer=False)]
+
+
 def _parts(folder: Path, maker: str, dtype: Any, trust: bool) -> tuple[Any, Any, list[str]]:
     """Model, image processor and the names of the weights that the checkpoint lacks."""
     import transformers
