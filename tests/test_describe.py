@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny import COLOURS, build, make_corpus, of
 
 from ragvlm.describe import Describer
 from ragvlm.errors import InputError
+from ragvlm.generators.pictures import picture, pictured
 from ragvlm.index import Index
+from ragvlm.prompt import prompt_hash
 from ragvlm.report import render_report, write_report
+from ragvlm.templates import template_names
 from ragvlm.types import Prompt, Record
 
 
@@ -28,6 +33,20 @@ class Says:
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         return [self.text for _ in prompts]
+
+
+class Records(Says):
+    """Says its words, and keeps the prompts that it was given."""
+
+    pictures = None
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.prompts: list[Prompt] = []
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        self.prompts += prompts
+        return super().generate(prompts)
 
 
 @pytest.fixture
@@ -164,6 +183,99 @@ def test_words_can_not_be_described(index: Index) -> None:
 
     with pytest.raises(InputError, match="is words"):
         Describer(index)(Query(id="red", text="red"))
+
+
+def test_a_question_reaches_the_prompt_but_not_the_retrieval(index: Index) -> None:
+    plain = Describer(index, Says("a red square number 1."))(_square("red"))
+    generator = Records("a red square number 1.")
+    describer = Describer(index, generator)
+    asked = describer(_square("red"), question="Is it green?")
+    assert [hit.record.id for hit in asked.context.hits] == [hit.record.id for hit in plain.context.hits]
+    assert 'Asked: "Is it green?"' in generator.prompts[0].user
+    assert (asked.text, asked.evidence, asked.confidence) == (plain.text, plain.evidence, plain.confidence)
+    assert asked.provenance["question"] == "Is it green?" and plain.provenance["question"] is None
+    assert "Asked: Is it green?" in render_report([asked], index)
+    assert "Asked" not in render_report([plain], index)
+    assert describer(_square("green"), question="Is it green?").abstained
+    assert len(generator.prompts) == 1
+    batches = describer.batches([_square("red")] * 2, question="Is it red?", size=1)
+    assert [d.provenance["question"] for part in batches for d in part] == ["Is it red?"] * 2
+    fused = Describer(index, mode="fused")(_square("red"), question="a red square")
+    assert not fused.abstained
+
+
+@pytest.mark.parametrize(("question", "says"), [(" \u200b", "the question is empty"), ("What?", "hears no question")])
+def test_questions_that_nobody_hears_are_refused(index: Index, question: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Describer(index)(_square("red"), question=question)
+
+
+def test_findings_then_impression(index: Index) -> None:
+    class Chain(Records):
+        def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+            texts = super().generate(prompts)
+            return [
+                t if "captions of" in p.system else "There are 7 green cells."
+                for p, t in zip(prompts, texts, strict=True)
+            ]
+
+    own = Describer(index, "nearest")(_square("red")).text
+    describe = Describer(index, Chain(own), template="findings-impression", keep_unsupported=True)
+    near, far = describe([_square("red"), _square("green")])
+    assert [item.sentence for item in near.evidence] == [own, "There are 7 green cells."]
+    assert [item.supported for item in near.evidence] == [True, False]
+    hashes = [near.provenance[name] for name in ("prompt_hash", "second_prompt_hash")]
+    assert hashes == [prompt_hash(prompt) for prompt in describe.generator.prompts]  # type: ignore[attr-defined]
+    assert list(near.timings) == ["decode", "retrieve", "generate", "second_turn", "evidence"]
+    assert far.abstained and far.provenance["second_prompt_hash"] is None
+    dropped = Describer(index, Chain(own), template="findings-impression")(_square("red"))
+    assert (dropped.text, dropped.provenance["dropped_sentences"]) == (own, 1)
+    assert json.dumps(near.to_dict())
+
+
+def test_zero_shot_is_checked_against_references_that_it_never_saw(index: Index) -> None:
+    own = Describer(index, "nearest")(_square("red"))
+    generator = Records(f"{own.text}. There are 7 green cells.")
+    described = Describer(index, generator, template="zero-shot")(_square("red"))
+    assert (described.text, described.evidence[0].record_ids) == (f"{own.text}.", own.evidence[0].record_ids)
+    assert generator.prompts[0].cited_ids == ()
+    assert "square" not in generator.prompts[0].system + generator.prompts[0].user
+
+
+def test_what_was_dropped_for_length_is_told(index: Index) -> None:
+    generator = Records("a red square number 1.")
+    provenance = Describer(index, generator, max_chars=600)(_square("red")).provenance
+    assert provenance["dropped_references"] == 5 - len(generator.prompts[0].cited_ids) > 0
+    assert provenance["parameters"]["max_chars"] == 600
+    assert Describer(index)(_square("red")).provenance["dropped_references"] == 0
+
+
+@pytest.mark.parametrize("template", [name for name in template_names() if name != "zero-shot"])
+def test_nothing_of_an_excluded_subject_or_duplicate_goes_in(tmp_path: Path, template: str) -> None:
+    """Neither caption nor picture: a generator can only get the pictures of what its prompt cites."""
+    root = tmp_path / "c"
+    records = [
+        Record("own", "p0.png", "caption OWN", "patient"), Record("double", "p1.png", "caption DOUBLE"),
+        Record("named", "p2.png", "caption NAMED"), *(Record(str(n), f"p{n}.png", f"caption {n}") for n in range(3, 6)),
+    ]  # fmt: skip
+    noise = np.random.default_rng(0).integers(0, 255, (6, 40, 40, 3), dtype=np.uint8)
+    root.mkdir()
+    for n, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(root / f"p{n}.png")
+    index = build(of(root, records), tmp_path / "i", calibrate=True)
+    generator = Records("caption 3.")
+    describe = Describer(index, generator, 6, alpha=0, template=template, duplicates="exclude", exclude_ids={"named"})
+    describe(Image.fromarray(noise[1]), subject_id="patient")
+    prompt = generator.prompts[0]
+    assert sorted(prompt.cited_ids) == ["3", "4", "5"]
+    assert not re.search("OWN|DOUBLE|NAMED", prompt.user)
+    shown = {number: picture(prompt, number) for number in pictured(prompt, 99)}
+    assert {number: np.asarray(shown[number]).tobytes() for number in shown} == {
+        number: noise[int(i)].tobytes() for number, i in enumerate(prompt.cited_ids, 1)
+    }
+    for number in (4, 5, 6):
+        with pytest.raises(InputError, match=f"reference .{number}. has no picture"):
+            picture(prompt, number)
 
 
 def test_the_report_shows_sentences_references_and_refusals(index: Index, tmp_path: Path) -> None:
