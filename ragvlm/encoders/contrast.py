@@ -25,8 +25,11 @@ class ContrastiveEncoder(BaseEncoder, ABC):
 
     def _set_contrast(self, log_scale: Any, bias: Any) -> None:
         """Take the learnt tensors of one element: the natural logarithm of the scale, and the bias or None."""
-        self.logit_scale = log_scale.detach().float().exp().item()
-        self.logit_bias = None if bias is None else bias.detach().float().item()
+        self._set_scale(*learnt_numbers(log_scale, bias))
+
+    def _set_scale(self, scale: float, bias: float | None) -> None:
+        """Take the numbers themselves: the factor, above 0, and the bias or None."""
+        self.logit_scale, self.logit_bias = scale, bias
         self.probability_rule = "softmax" if bias is None else "sigmoid"
 
     def similarity_to_probabilities(self, scores: Float32) -> Float32:
@@ -37,6 +40,11 @@ class ContrastiveEncoder(BaseEncoder, ABC):
         """
         logits = np.asarray(scores, dtype=np.float64) * self.logit_scale + (self.logit_bias or 0.0)
         return probabilities(logits, self.probability_rule)
+
+
+def learnt_numbers(log_scale: Any, bias: Any) -> tuple[float, float | None]:
+    """(scale, bias) of a model's tensors of one element: the scale's natural logarithm, and the bias or None."""
+    return log_scale.detach().float().exp().item(), None if bias is None else bias.detach().float().item()
 
 
 def probabilities(logits: NDArray[Any], rule: Literal["softmax", "sigmoid"]) -> Float32:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ragvlm.encoders.embedded import ImageTower, TextTower
 
 _OPSET = 17
-_AGREEMENT = 0.9999  # least cosine of ONNX Runtime's vector with torch's
+AGREEMENT = 0.9999  # least cosine of ONNX Runtime's vector with torch's
 
 
 def export_image_tower(tower: ImageTower) -> bytes:
@@ -98,20 +98,32 @@ def _tokens(ids: Int64) -> dict[str, Any]:
 
 
 def _export(module: Any, samples: list[dict[str, Any]], axes: dict[str, dict[int, str]]) -> bytes:
+    stream = io.BytesIO()
+    trace(module, samples[0], axes, stream)
+    data = stream.getvalue()
+    check_export(module, data, samples)
+    return data
+
+
+def trace(module: Any, sample: dict[str, Any], axes: dict[str, dict[int, str]], target: str | io.BytesIO) -> None:
+    """Write the ONNX graph of ``module``, which takes the tensors of ``sample`` by their order, to ``target``.
+
+    ``axes`` names the sizes of each input that may change; the output is "vector" (n, dim). A ``target`` that is a
+    path may get files beside it, where the model is beyond protobuf's 2 GB. Raises RagvlmError where torch can't.
+    """
     import torch
 
     # eval() first: the exporter restores the mode that it finds, and a training mode would drop units at random
     module.eval()
-    stream = io.BytesIO()
     try:
         # the user can do nothing about the exporter's warnings
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,
-                tuple(samples[0].values()),
-                stream,
-                input_names=list(samples[0]),
+                tuple(sample.values()),
+                target,
+                input_names=list(sample),
                 output_names=["vector"],
                 dynamic_axes={**axes, "vector": {0: "n"}},
                 opset_version=_OPSET,
@@ -120,9 +132,6 @@ def _export(module: Any, samples: list[dict[str, Any]], axes: dict[str, dict[int
     except (RuntimeError, TypeError, ValueError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise RagvlmError(f"torch {torch.__version__} can't export the encoder to ONNX: {reason}") from error
-    data = stream.getvalue()
-    check_export(module, data, samples)
-    return data
 
 
 def check_export(module: Any, data: bytes, samples: list[dict[str, Any]]) -> None:
@@ -137,5 +146,5 @@ def check_export(module: Any, data: bytes, samples: list[dict[str, Any]]) -> Non
         found = session.run(None, {k: v.numpy() for k, v in sample.items()})[0].astype(np.float64)
         lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(found, axis=1)
         least = float(((wanted * found).sum(axis=1) / lengths).min())
-        if not least > _AGREEMENT:
+        if not least > AGREEMENT:
             raise RagvlmError(f"the exported encoder disagrees with torch {torch.__version__}: cosine {least:.6f}")

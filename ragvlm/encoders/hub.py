@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ragvlm.encoders.digests import remembered_sha256
 from ragvlm.errors import InputError, RagvlmError, require
-from ragvlm.paths import sha256_file
 
 _FOLDER = "local-dir:"
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -83,6 +83,24 @@ def checkpoint(
     return fetch(model, revision, choose, lacks)
 
 
+def fetcher(**parts: Any) -> Callable[..., list[Path]]:
+    """The ``fetch`` of a plug-in: a model's name -> the folders that hold its files, downloaded unless they are cached.
+
+    ``parts`` are those arguments of ``checkpoint`` that go with the plug-in.
+    """
+
+    def bring(model: str, *, trust_remote_code: bool = False) -> list[Path]:
+        repo, revision = split_revision(model, None)
+        return [checkpoint(repo, revision, **{"code": trust_remote_code, **parts})]
+
+    return bring
+
+
+def pinned(model: str, revision: str | None, folder: Path) -> str:
+    """The name of what was loaded: with the commit where ``folder`` is a snapshot in the hub's cache."""
+    return _with(model, folder.name if folder.parent.name == "snapshots" else revision)
+
+
 def fetch(
     model: str, revision: str | None, choose: Callable[[list[str]], list[str]], lacks: Callable[[Path], str | None]
 ) -> Path:
@@ -106,7 +124,8 @@ def file_digests(folder: Path, *, code: bool, extra: tuple[str, ...] = ()) -> di
     settings = [n for n in ("config.json", *_PREPROCESSING, *_TOKENIZER_SETTINGS) if (folder / n).is_file()]
     programs = [path.name for path in folder.glob("*.py")] if code else []
     return {
-        name: sha256_file(folder / name) for name in sorted([*_weights(folder), *rules, *settings, *programs, *extra])
+        name: remembered_sha256(folder / name)
+        for name in sorted([*_weights(folder), *rules, *settings, *programs, *extra])
     }
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ragvlm.encoders.digests import remembered_sha256
 from ragvlm.errors import InputError, StoreError, require
 from ragvlm.paths import atomic_path, cache_dir, sha256_file
 
-_LOCK_SECONDS = 600  # an export takes seconds; whoever holds the lock for longer has hung
+FACTS = "export.json"
+_DIGEST = "[0-9a-f]" * 16
+_LOCK_SECONDS = 1800  # an export takes seconds, of the largest models minutes; who holds it for longer has hung
 
 
 def cached_model(name: str, key: str, export: Callable[[], bytes]) -> Path:
@@ -27,16 +34,42 @@ def cached_model(name: str, key: str, export: Callable[[], bytes]) -> Path:
     found = _intact(folder, stem)
     if found:
         return found
-    from filelock import FileLock, Timeout
+    with _locked(folder, stem):
+        return _intact(folder, stem) or _make(folder, stem, export)
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{stem}.lock", timeout=_LOCK_SECONDS):
-            return _intact(folder, stem) or _make(folder, stem, export)
-    except Timeout as error:
-        raise StoreError(f"{error.lock_file}: another process has held it for {_LOCK_SECONDS} s; end it") from error
-    except OSError as error:
-        raise StoreError(f"{folder}: {error.strerror}; set RAGVLM_CACHE to a folder you can write") from error
+
+def cached_folder(name: str, key: str, export: Callable[[Path], Mapping[str, Any]]) -> Path:
+    """The folder of the model ``name`` that consists of several files; ``export`` writes them where it is absent.
+
+    ``export`` gets an empty folder and returns facts (JSON values), which are kept beside the files as ``FACTS`` with
+    the files' SHA-256; the folder's name carries the SHA-256 of that file. Otherwise as ``cached_model``.
+    """
+    folder, stem = cache_dir() / "onnx", f"{name}-{key[:16]}"
+    found = find_folder(name, key)
+    if found:
+        return found
+    with _locked(folder, stem):
+        return find_folder(name, key) or _make_folder(folder, stem, export)
+
+
+def find_folder(name: str, key: str) -> Path | None:
+    """The folder that ``cached_folder`` made, or None where there is none or a file of it is altered or absent.
+
+    Files are hashed anew only where the file system shows a change (``remembered_sha256``). Raises StoreError for a
+    cache that can't be made.
+    """
+    for folder in sorted((cache_dir() / "onnx").glob(f"{name}-{key[:16]}.{_DIGEST}")):
+        try:
+            if folder.suffix == f".{sha256_file(folder / FACTS)[:16]}" and _files_intact(folder):
+                return folder
+        except OSError:  # a file is gone, or another process has just replaced the folder
+            continue
+    return None
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What ``export`` said of an intact folder, with "files": name -> SHA-256."""
+    return dict(json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:
@@ -51,6 +84,21 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     # waiting threads sleep: spinning costs a third more CPU and gains no time where the cores are shared
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@contextmanager
+def _locked(folder: Path, stem: str) -> Iterator[None]:
+    """Of several processes one goes on; what the file system refuses becomes a StoreError."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{stem}.lock", timeout=_LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise StoreError(f"{error.lock_file}: another process has held it for {_LOCK_SECONDS} s; end it") from error
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror}; set RAGVLM_CACHE to a folder you can write") from error
 
 
 def _intact(folder: Path, stem: str) -> Path | None:
@@ -72,6 +120,29 @@ def _make(folder: Path, stem: str, export: Callable[[], bytes]) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
     return path
+
+
+def _files_intact(folder: Path) -> bool:
+    return all(remembered_sha256(folder / name) == digest for name, digest in read_facts(folder)["files"].items())
+
+
+def _make_folder(folder: Path, stem: str, export: Callable[[Path], Mapping[str, Any]]) -> Path:
+    logging.getLogger(__name__).info("preparing %s for ONNX Runtime (the first time only) ...", stem.rpartition("-")[0])
+    for stale in (*folder.glob(f".{stem}.*"), *folder.glob(f"{stem}.{_DIGEST}")):  # of a killed export, or damaged
+        shutil.rmtree(stale)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{stem}."))
+    try:
+        facts = export(temporary)
+        digests = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
+        with atomic_path(temporary / FACTS) as path:
+            path.write_text(json.dumps({**facts, "files": digests}, indent=2), encoding="utf-8")
+        for path in temporary.iterdir():
+            path.chmod(0o644)
+        temporary.chmod(0o755)
+        return temporary.rename(folder / f"{stem}.{sha256_file(temporary / FACTS)[:16]}")
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def _file_name(stem: str, digest: str) -> str:

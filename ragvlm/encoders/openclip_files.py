@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ragvlm.encoders import hub
+from ragvlm.encoders.digests import remembered_sha256
 from ragvlm.errors import InputError, RagvlmError
-from ragvlm.paths import sha256_file
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 _CONFIG = "open_clip_config.json"
@@ -47,7 +47,7 @@ class OpenClipFiles:
     def programs(self) -> dict[str, str]:
         """Name -> hex SHA-256 of the Python files beside the tokenizer."""
         found = self.tokenizer.glob("*.py") if self.tokenizer else []
-        return {path.name: sha256_file(path) for path in sorted(found)}
+        return {path.name: remembered_sha256(path) for path in sorted(found)}
 
 
 def split(model: str, revision: str | None) -> tuple[str, str | None]:

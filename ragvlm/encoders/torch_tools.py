@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,20 @@ def choose_device(device: str) -> Any:
     if chosen.type == "mps" and not has_mps:
         raise InputError(f"device {device!r}: torch finds no MPS here; give device auto or cpu")
     return chosen
+
+
+def sees_gpu() -> bool:
+    """Whether the system has what torch drives as "cuda" (NVIDIA, AMD); asked of the system, without loading torch."""
+    import ctypes
+
+    if Path("/dev/kfd").exists():
+        return True
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except (OSError, AttributeError):  # no driver
+        return False
 
 
 def choose_dtype(dtype: str, device: Any) -> Any:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.base import fingerprint
 from ragvlm.encoders.contrast import ContrastiveEncoder
-from ragvlm.encoders.loading import one_error
-from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, import_package, memory_errors
+from ragvlm.encoders.onnx_cache import find_folder, read_facts
+from ragvlm.encoders.onnx_towers import INT8, PRECISIONS, OnnxTowers, export_key
+from ragvlm.encoders.torch_tools import DTYPES, choose_device, choose_dtype, import_package, sees_gpu
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_NEEDED = ("get_image_features", "get_text_features")
+    from ragvlm.encoders.export_dual import ExportReport
+    from ragvlm.encoders.torch_towers import TorchTowers
+
+RUNTIMES = ("auto", "torch", "onnx")
 
 
 class TransformersEncoder(ContrastiveEncoder):
@@ -28,13 +35,20 @@ class TransformersEncoder(ContrastiveEncoder):
     is "auto" (bfloat16 on a CUDA device that computes with it, else float32), "float32", "bfloat16" or "float16".
     Weights are read from safetensors alone. ``trust_remote_code`` runs the Python code that a checkpoint brings.
 
+    ``runtime`` is "torch"; "onnx", which computes on the CPU and loads neither torch nor transformers once both towers
+    are exported (at the first use, or by ``export_towers``); or "auto": "onnx" where intact exports of exactly these
+    files are in the cache and torch would compute float32 on the CPU, else "torch". Both give the same vectors (cosine
+    above 0.9999, checked at the export) and the same fingerprint. ``precision`` "int8" is another encoder: quantised
+    weights, ONNX Runtime only. What was chosen is in ``runtime``.
+
     Pictures are prepared by transformers' Pillow processor, whether torchvision is there or not, so that the vectors
     are the same. A text beyond the model's context length is cut. Radford et al., ICML 2021, arXiv:2103.00020; Zhai et
     al., ICCV 2023, arXiv:2303.15343; Tschannen et al., 2025, arXiv:2502.14786.
 
-    Raises MissingExtraError without ``ragvlm[transformers]``, InputError for a name, device or dtype that can't be and
-    for a model that isn't a dual encoder, and RagvlmError for a model that is neither cached nor within reach, gated,
-    incomplete, too large for the memory, or in want of remote code that isn't trusted.
+    Raises MissingExtraError without ``ragvlm[transformers]`` (``ragvlm[onnx]`` for exports), InputError for a name,
+    device, dtype, runtime or precision that can't be and for a model that isn't a dual encoder, and RagvlmError for a
+    model that is neither cached nor within reach, gated, incomplete, too large for the memory, in want of remote code
+    that isn't trusted, or beyond what ONNX Runtime can be given.
     """
 
     def __init__(
@@ -46,89 +60,110 @@ class TransformersEncoder(ContrastiveEncoder):
         dtype: str = "auto",
         batch_size: int = 16,
         trust_remote_code: bool = False,
+        runtime: str = "auto",
+        precision: str = "fp32",
     ) -> None:
         super().__init__(batch_size=batch_size)
+        _check(runtime, precision, device, dtype)
         self.model, self.revision = hub.split_revision(model, revision)
-        folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code)
-        if hub.brings_code(folder) and not trust_remote_code:
+        self._trust = trust_remote_code
+        self._folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code)
+        if hub.brings_code(self._folder) and not trust_remote_code:
             raise RagvlmError(
                 f"{self.model} brings Python code of its own, which would run with your rights: "
                 f"read the .py files of the checkpoint, then give trust_remote_code=True"
             )
-        import_package("transformers", "transformers", "AutoModel")
-        self.device = choose_device(device)
-        self.dtype = choose_dtype(dtype, self.device)
+        # the files hold weights, architecture with its pooling, preprocessing and tokenizer
+        self._digests = hub.file_digests(self._folder, code=trust_remote_code)
         self.name = f"transformers:{self.model}" + (f"@{self.revision}" if self.revision else "")
-        self.shared_space = True
-        self.fingerprint = fingerprint(
-            # the files hold weights, architecture with its pooling, preprocessing and tokenizer
-            {"files": hub.file_digests(folder, code=trust_remote_code), "dtype": str(self.dtype)}
-        )
-        self._load(folder, trust_remote_code)
-        self.image_dim = self.text_dim = self.text_batch(["a"]).shape[1]
-
-    def _load(self, folder: Path, trust_remote_code: bool) -> None:
-        size = hub.weight_bytes(folder)
-        check_memory(f"{self.model} (weights alone)", size, self.device)
-        with one_error(self.model), memory_errors(self.model, self.device):
-            self._net, self._processor, self._tokenizer = _parts(folder, self.dtype, trust_remote_code)
-            self._net.to(self.device).eval()
-        self._set_contrast(self._net.logit_scale, getattr(self._net, "logit_bias", None))
-        text = getattr(self._net.config, "text_config", self._net.config)
-        self._context = int(getattr(text, "max_position_embeddings", self._tokenizer.model_max_length))
+        self.precision, self.shared_space = precision, True
+        self.device: Any
+        self.dtype: Any
+        self._towers: TorchTowers | OnnxTowers
+        export = self._find_export(runtime, device, dtype)
+        if export:
+            self._use_onnx(export)
+        else:
+            self._use_torch(device, dtype)
+        quantised = {"precision": precision, "quantisation": INT8} if precision == "int8" else {}
+        self.fingerprint = fingerprint({"files": self._digests, "dtype": str(self.dtype)} | quantised)
 
     @property
     def options(self) -> dict[str, str]:
-        """The number type: another machine would choose its own."""
-        return {"dtype": str(self.dtype).removeprefix("torch.")}
+        """The number type, which another machine would choose for itself, and the precision."""
+        quantised = {} if self.precision == "fp32" else {"precision": self.precision}
+        return {"dtype": str(self.dtype).removeprefix("torch.")} | quantised
 
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, image_dim)."""
-        inputs = self._processor(images=list(images), return_tensors="pt").to(self.device, self.dtype)
-        return self._run("get_image_features", inputs, f"{len(images)} pictures")
+        return self._towers.image_batch(images)
 
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, text_dim)."""
-        # SigLIP was trained on texts padded to the full length, and reads its vector from the last place
-        padding = "max_length" if self.probability_rule == "sigmoid" else "longest"
-        tokens = self._tokenizer(
-            list(texts), padding=padding, truncation=True, max_length=self._context, return_tensors="pt"
+        return self._towers.text_batch(texts)
+
+    def export(
+        self, precision: str = "fp32", *, pictures: Sequence[Image] = (), texts: Sequence[str] = ()
+    ) -> ExportReport:
+        """Both towers as ONNX in the cache, with their cosines to torch: see ``ragvlm.encoders.export_towers``."""
+        from ragvlm.encoders.export_dual import exported, report
+
+        _check("auto", precision, "cpu", "float32")
+        exact = self.runtime == "torch" and (str(self.device), str(self.dtype)) == ("cpu", "torch.float32")
+        towers: Any = self._towers if exact else self._torch_towers("cpu", "float32")
+        folder = exported(self.model, self._digests, precision, lambda: towers)
+        return report(self.name, folder, towers, pictures, texts)
+
+    def _find_export(self, runtime: str, device: str, dtype: str) -> Path | None:
+        """The folder with the exported towers, made first where they are asked for; None where torch shall run."""
+        if runtime == "onnx" or self.precision == "int8":
+            found = find_folder(*export_key(self.model, self._digests, self.precision))
+            return found or self._make_export()
+        fits = device in {"auto", "cpu"} and dtype in {"auto", "float32"} and not (device == "auto" and sees_gpu())
+        installed = all(importlib.util.find_spec(package) for package in ("onnxruntime", "tokenizers"))
+        if runtime == "torch" or not fits or not installed:
+            return None
+        return find_folder(*export_key(self.model, self._digests, "fp32"))
+
+    def _make_export(self) -> Path:
+        from ragvlm.encoders.export_dual import exported
+
+        load = cache(lambda: self._torch_towers("cpu", "float32"))
+        return exported(self.model, self._digests, self.precision, load)
+
+    def _use_onnx(self, folder: Path) -> None:
+        self._towers = towers = OnnxTowers(folder, read_facts(folder))
+        self.runtime, self.device, self.dtype = "onnx", "cpu", "torch.float32"
+        self._set_scale(towers.logit_scale, towers.logit_bias)
+        self.image_dim = self.text_dim = towers.dim
+        logging.getLogger(__name__).info("%s runs on ONNX Runtime (%s)", self.name, folder)
+
+    def _use_torch(self, device: str, dtype: str) -> None:
+        self._towers = towers = self._torch_towers(device, dtype)
+        self.runtime, self.device, self.dtype = "torch", towers.device, towers.dtype
+        self._set_scale(towers.logit_scale, towers.logit_bias)
+        self.image_dim = self.text_dim = self.text_batch(["a"]).shape[1]
+
+    def _torch_towers(self, device: str, dtype: str) -> TorchTowers:
+        from ragvlm.encoders.torch_towers import TorchTowers
+
+        import_package("transformers", "transformers", "AutoModel")
+        chosen = choose_device(device)
+        return TorchTowers(self.model, self._folder, chosen, choose_dtype(dtype, chosen), trust=self._trust)
+
+
+def _check(runtime: str, precision: str, device: str, dtype: str) -> None:
+    if runtime not in RUNTIMES:
+        raise InputError(f"runtime {runtime!r}: give one of {', '.join(RUNTIMES)}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision!r}: give one of {', '.join(PRECISIONS)}")
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r}: give one of {', '.join(DTYPES)}")
+    if precision == "int8" and runtime == "torch":
+        raise InputError("precision 'int8' runs on ONNX Runtime only: leave runtime out, or give precision fp32")
+    onnx = runtime == "onnx" or precision == "int8"
+    if onnx and (device not in {"auto", "cpu"} or dtype not in {"auto", "float32"}):
+        raise InputError(
+            f"ONNX Runtime computes in float32 on the CPU here, not in {dtype} on {device}: "
+            "leave device and dtype out, or give runtime torch and precision fp32"
         )
-        return self._run("get_text_features", tokens.to(self.device), f"{len(texts)} texts")
-
-    def _run(self, method: str, inputs: Any, what: str) -> Float32:
-        import torch
-
-        with memory_errors(what, self.device), torch.inference_mode():
-            found = getattr(self._net, method)(**inputs)
-            # an output object in transformers 5, a tensor in older code that a checkpoint may bring
-            vectors: Float32 = getattr(found, "pooler_output", found).float().cpu().numpy()
-        return vectors
-
-
-def _parts(folder: Path, dtype: Any, trust: bool) -> tuple[Any, Any, Any]:
-    """Model, image processor and tokenizer from a folder, where alone they are looked for."""
-    from transformers import MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
-
-    options = {"trust_remote_code": trust, "local_files_only": True}
-    config = AutoConfig.from_pretrained(folder, **options)
-    known = MODEL_MAPPING.get(type(config), None)
-    # checked before the weights are read: they may be large
-    if not trust and not all(hasattr(known, name) for name in _NEEDED):
-        raise _not_dual(config)
-    net, found = AutoModel.from_pretrained(
-        folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-    )
-    if not all(hasattr(net, name) for name in (*_NEEDED, "logit_scale")):
-        raise _not_dual(config)
-    absent = sorted(found["missing_keys"])
-    if absent:  # transformers fills them with random numbers
-        raise RagvlmError(f"{len(absent)} weights are missing, the first is {absent[0]!r}")
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
-    return net, processor, AutoTokenizer.from_pretrained(folder, **options)
-
-
-def _not_dual(config: Any) -> InputError:
-    return InputError(
-        f"it is a {config.model_type!r} model, not a dual encoder such as CLIP or SigLIP: choose another model"
-    )

@@ -68,7 +68,7 @@ def test_options_that_cannot_be_are_refused(
 def test_memory_that_runs_out_is_one_line(checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder: Any = load_encoder(f"transformers:{checkpoints['clip']}")
     # the allocator's own error
-    monkeypatch.setattr(encoder._net, "get_image_features", lambda **_: torch.empty(1 << 60))
+    monkeypatch.setattr(encoder._towers.net, "get_image_features", lambda **_: torch.empty(1 << 60))
     with pytest.raises(RagvlmError, match=r"^not enough memory on cpu for 1 pictures: give a smaller batch_size"):
         encoder.encode_images([Image.new("RGB", (9, 5))])
     monkeypatch.setattr(torch_tools, "free_memory", lambda device: 1000)
