@@ -75,7 +75,7 @@ def show_classification(found: Classification, top: int) -> None:
         console.print(Text(line, style="" if position else "bold"), soft_wrap=True)
     more = len(found.labels) - top
     if more > 0:
-        console.print(Text(f"  {'...':>{width}}  {more} more labels", style="dim"))
+        console.print(Text(f"  {'...':>{width}}  and {more} more", style="dim"))
 
 
 def show_rule(found: Classification) -> None:
