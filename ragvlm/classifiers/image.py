@@ -9,7 +9,7 @@ import numpy as np
 
 from ragvlm.encoders.base import check_images
 from ragvlm.encoders.contrast import probabilities
-from ragvlm.encoders.image_checkpoint import ImageCheckpoint, fetch
+from ragvlm.encoders.image_checkpoint import ImageCheckpoint
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.types import Float32
 
@@ -28,7 +28,7 @@ class ImageClassifier:
     that was trained for regression.
     """
 
-    fetch = staticmethod(fetch)
+    fetch = ImageCheckpoint.fetch
 
     def __init__(
         self,

@@ -50,6 +50,8 @@ class BioViLTEncoder(ContrastiveEncoder):
     and RagvlmError for a model that is neither cached nor within reach, incomplete, or too large for the memory.
     """
 
+    fetch = staticmethod(hub.fetcher(processor=False, extra=(IMAGE_WEIGHTS,)))
+
     def __init__(
         self,
         model: str = BIOVILT,
@@ -69,7 +71,7 @@ class BioViLTEncoder(ContrastiveEncoder):
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         folder = hub.checkpoint(self.model, self.revision, processor=False, extra=(IMAGE_WEIGHTS,))
-        self.name = f"biovil-t:{self.model}" + (f"@{self.revision}" if self.revision else "")
+        self.name = f"biovil-t:{hub.pinned(self.model, self.revision, folder)}"
         self.image_dim = self.text_dim = _DIM
         self.shared_space = True
         files = hub.file_digests(folder, code=False, extra=(IMAGE_WEIGHTS,))

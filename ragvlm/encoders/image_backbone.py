@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragvlm.encoders.base import BaseEncoder, fingerprint
 from ragvlm.encoders.embedded import EXPORT_VERSION, EmbeddedEncoder, TextTower
-from ragvlm.encoders.image_checkpoint import ImageCheckpoint, fetch
+from ragvlm.encoders.image_checkpoint import ImageCheckpoint
 from ragvlm.encoders.loading import one_error
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.types import Float32
@@ -41,7 +41,7 @@ class ImageBackboneEncoder(BaseEncoder):
     Raises what ImageCheckpoint raises, and InputError for a pooling that the model hasn't.
     """
 
-    fetch = staticmethod(fetch)
+    fetch = ImageCheckpoint.fetch
 
     def __init__(
         self,

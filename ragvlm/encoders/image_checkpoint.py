@@ -27,6 +27,8 @@ class ImageCheckpoint:
     incomplete, too large for the memory, or in want of remote code that isn't trusted.
     """
 
+    fetch = staticmethod(hub.fetcher(tokenizer=False))
+
     def __init__(
         self,
         model: str,
@@ -38,8 +40,8 @@ class ImageCheckpoint:
         trust_remote_code: bool,
     ) -> None:
         self.model, self.revision = hub.split_revision(model, revision)
-        self.name = self.model + (f"@{self.revision}" if self.revision else "")
         folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code, tokenizer=False)
+        self.name = hub.pinned(self.model, self.revision, folder)
         if hub.brings_code(folder) and not trust_remote_code:
             raise RagvlmError(
                 f"{self.model} brings Python code of its own, which would run with your rights: "
@@ -61,15 +63,6 @@ class ImageCheckpoint:
         inputs = self.processor(images=list(images), return_tensors="pt").to(self.device, self.dtype)
         with memory_errors(f"{len(images)} pictures", self.device), torch.inference_mode():
             return self.net(**inputs)
-
-
-def fetch(model: str, *, trust_remote_code: bool = False) -> list[Path]:
-    """The folder of the checkpoint ``model`` (a folder, ORG/NAME or ORG/NAME@REVISION), downloaded unless it is there.
-
-    Raises what ``ragvlm.encoders.hub.checkpoint`` raises.
-    """
-    repo, revision = hub.split_revision(model, None)
-    return [hub.checkpoint(repo, revision, code=trust_remote_code, tokenizer=False)]
 
 
 def _parts(folder: Path, maker: str, dtype: Any, trust: bool) -> tuple[Any, Any, list[str]]:

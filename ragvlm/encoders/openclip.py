@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ragvlm.encoders import openclip_files
+from ragvlm.encoders import hub, openclip_files
 from ragvlm.encoders.base import fingerprint
 from ragvlm.encoders.contrast import ContrastiveEncoder
 from ragvlm.encoders.loading import one_error
@@ -73,7 +74,7 @@ class OpenClipEncoder(ContrastiveEncoder):
                 f"{self.model} asks for remote code, which would run with your rights: "
                 "read the .py files beside its tokenizer, then give trust_remote_code=True"
             )
-        self.name = f"openclip:{self.model}" + (f"@{self.revision}" if self.revision else "")
+        self.name = f"openclip:{self._pinned(files)}"
         self.image_dim = self.text_dim = int(files.config["embed_dim"])
         self.shared_space = True
         check_memory(f"{self.model} (weights alone)", files.weights.stat().st_size, self.device)
@@ -83,6 +84,21 @@ class OpenClipEncoder(ContrastiveEncoder):
             self._set_contrast(self._net.logit_scale, self._net.logit_bias)
             self.fingerprint = self._fingerprint(files, trust_remote_code)
             self._net.to(self.device, self.dtype)
+
+    @staticmethod
+    def fetch(model: str, *, trust_remote_code: bool = False) -> list[Path]:
+        """The folders of the files of ``model``, downloaded unless they are cached; raises what the class raises."""
+        open_clip = import_package("open_clip", "openclip")
+        files = openclip_files.find(
+            open_clip, *openclip_files.split(model, None), text_tower=None, code=trust_remote_code
+        )
+        found = (files.weights.parent, files.tower, files.tokenizer)
+        return list(dict.fromkeys(folder for folder in found if folder))
+
+    def _pinned(self, files: OpenClipFiles) -> str:
+        # a tag has no revision to give
+        of_hub = self.model.startswith(openclip_files.HUB)
+        return hub.pinned(self.model, self.revision, files.weights.parent) if of_hub else self.model
 
     @property
     def options(self) -> dict[str, str]:

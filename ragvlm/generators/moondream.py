@@ -41,6 +41,7 @@ class MoondreamGenerator:
     """
 
     reads = "question"
+    fetch = staticmethod(hub.fetcher(code=True, tokenizer=False, processor=False))
 
     def __init__(
         self,
@@ -62,9 +63,9 @@ class MoondreamGenerator:
                 f"{self.model} brings Python code of its own, which would run with your rights: "
                 f"read its .py files ({self._page()}), then give trust_remote_code=true"
             )
-        self.name = f"moondream:{self.model}" + (f"@{self.revision}" if self.revision else "")
         self.length, self.max_new_tokens = length, max_new_tokens
         folder = hub.checkpoint(self.model, self.revision, code=True, tokenizer=False, processor=False)
+        self.name = f"moondream:{hub.pinned(self.model, self.revision, folder)}"
         self.device = choose_device(device)
         self._net = _load(folder, self.model, self.device)
 

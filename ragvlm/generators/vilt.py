@@ -34,6 +34,7 @@ class ViltGenerator:
     """
 
     reads = "question"
+    fetch = staticmethod(hub.fetcher())
 
     def __init__(
         self,
@@ -47,9 +48,9 @@ class ViltGenerator:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: choose 1 or more")
         self.model, self.revision = hub.split_revision(model, revision)
-        self.name = f"vilt:{self.model}" + (f"@{self.revision}" if self.revision else "")
         self.batch_size = batch_size
         folder = hub.checkpoint(self.model, self.revision)
+        self.name = f"vilt:{hub.pinned(self.model, self.revision, folder)}"
         kind = str(hub.read_json(folder / "config.json").get("model_type", ""))
         if kind != "vilt":
             raise InputError(f"{self.model} is a {kind!r} model, not ViLT: choose a ViLT checkpoint, or generator vlm")

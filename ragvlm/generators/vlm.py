@@ -36,6 +36,8 @@ class VlmGenerator:
     incomplete, or too large for the memory.
     """
 
+    fetch = staticmethod(hub.fetcher())
+
     def __init__(
         self,
         model: str = "",
@@ -58,9 +60,9 @@ class VlmGenerator:
             if number < least:
                 raise InputError(f"{name} is {number}: choose {least} or more")
         self.model, self.revision = hub.split_revision(model, revision)
-        self.name = f"vlm:{self.model}" + (f"@{self.revision}" if self.revision else "")
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
         folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code)
+        self.name = f"vlm:{hub.pinned(self.model, self.revision, folder)}"
         kind = check_kind(folder, self.model, trust_remote_code=trust_remote_code)
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)

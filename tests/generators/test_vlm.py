@@ -264,7 +264,7 @@ def test_in_a_process_of_its_own(folders: Callable[[str], Path], altered: Callab
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300)
     assert done.stderr == ""
     name, refusal, maker = done.stdout.splitlines()
-    assert name == "vlm:org/tiny-git"
+    assert name == f"vlm:org/tiny-git@{commit}"
     assert "SmolVLM-256M-Instruct" in refusal
     assert "HF_HUB_OFFLINE is set" in refusal
     assert maker == "TinyModel"
