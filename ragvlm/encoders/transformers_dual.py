@@ -51,6 +51,8 @@ class TransformersEncoder(ContrastiveEncoder):
     that isn't trusted, or beyond what ONNX Runtime can be given.
     """
 
+    fetch = staticmethod(hub.fetcher())
+
     def __init__(
         self,
         model: str = "",
@@ -75,7 +77,7 @@ class TransformersEncoder(ContrastiveEncoder):
             )
         # the files hold weights, architecture with its pooling, preprocessing and tokenizer
         self._digests = hub.file_digests(self._folder, code=trust_remote_code)
-        self.name = f"transformers:{self.model}" + (f"@{self.revision}" if self.revision else "")
+        self.name = f"transformers:{hub.pinned(self.model, self.revision, self._folder)}"
         self.precision, self.shared_space = precision, True
         self.device: Any
         self.dtype: Any
