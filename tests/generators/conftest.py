@@ -15,6 +15,8 @@ import tinyvlm
 from chatdouble import ChatServerDouble
 from vlmtools import load, new_tokens, prompt_of
 
+import ragvlm as rv
+
 
 @pytest.fixture
 def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServerDouble]:
@@ -84,6 +86,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return folder
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def blood(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> rv.Index:
+    """An index, opened from disk, of twelve stained blood smears with their captions."""
+    root, source = tmp_path_factory.mktemp("blood"), shared_data / "blood-cells"
+    rows = (source / "metadata.jsonl").read_text(encoding="utf-8").splitlines()[:12]
+    (root / "images").mkdir()
+    for row in rows:
+        name = json.loads(row)["file_name"]
+        (root / name).symlink_to(source / name)
+    (root / "metadata.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    rv.Index.build(root, root / "index")
+    return rv.Index.open(root / "index")
 
 
 @pytest.fixture
