@@ -55,7 +55,9 @@ def test_the_default_encoder_is_tried_on_the_given_picture() -> None:
 
 
 def test_a_checkpoint_is_tried_from_its_folder(tmp_path: Path) -> None:
-    (facts,) = lines(run("models", "check", f"transformers:{checkpoints.clip(tmp_path)}", "--dtype", "float32", "--json"))
+    (facts,) = lines(
+        run("models", "check", f"transformers:{checkpoints.clip(tmp_path)}", "--dtype", "float32", "--json")
+    )
     assert facts["shared_space"] is True
     assert -1 <= facts["cosine"] <= 1
     assert facts["seconds"]["load"] > 0
@@ -98,3 +100,18 @@ def test_show_prints_all_facts_of_a_row() -> None:
     assert "google/medsiglip-448" in text
     assert "Health AI Developer Foundations terms" in text
     assert json.loads(run("models", "--json").stdout)
+
+
+def test_exported_towers_serve_an_index(tmp_path: Path) -> None:
+    encoder = f"transformers:{checkpoints.clip(tmp_path / 'clip')}"
+    run("corpus", "simulate", tmp_path / "corpus", "--n", 6, "--kind", "dna_nuclei")
+    env = {"RAGVLM_CACHE": str(tmp_path / "cache")}
+    options = ("--precision", "int8", "--corpus", tmp_path / "corpus", "--most", 3)
+    (report,) = lines(run("models", "export", encoder, *options, "--json", env=env))
+    assert [tower["tower"] for tower in report["towers"]] == ["image", "text"]
+    assert all(0.9 < tower["least_cosine"] <= tower["mean_cosine"] <= 1 for tower in report["towers"])
+    option = ("--encoder-option", "precision=int8")
+    run("index", tmp_path / "corpus", "--out", tmp_path / "index", "--encoder", encoder, *option, env=env)
+    (found,) = lines(run("search", "nuclei", "--index", tmp_path / "index", "-k", 2, "--json", env=env))
+    assert len(found["hits"]) == 2
+    assert "has no export" in refuse("models", "export", "embedded")
