@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import checkpoints
+import hubserver
 import pytest
 from PIL import Image
+from test_cli import lines, refuse, run
 
-import hubserver
-from ragvlm.catalogue import catalogue, check, named, pull
+from ragvlm.catalogue import catalogue, check, named
 from ragvlm.errors import InputError
 from ragvlm.modelpage import page
 from ragvlm.registry import entries
-from test_cli import lines, refuse, run
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
