@@ -118,7 +118,10 @@ def test_the_default_encoder_says_how_it_can_be_had(pictures: list[Path], tmp_pa
     assert done.stdout == ""
 
 
-def test_pictures_after_the_labels_are_missed() -> None:
+def test_a_picture_among_the_labels_is_missed(pictures: list[Path]) -> None:
+    for before in ((), pictures[:1]):
+        error = typed(*before, "--labels", "a", "b", pictures[1], code=1).exception
+        assert "stands among the labels: give pictures before --labels" in str(error)
     assert "Missing argument 'IMAGE...'" in typed("--labels", "a", "b.png", code=2).output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,8 +23,18 @@ class WordsCommand(TyperCommand):
     """A command whose option --labels takes all words up to the next option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give every word its own --labels, which is how the parser knows many values."""
-        return super().parse_args(ctx, spread(args, "--labels"))
+        """Give every word its own --labels, which is how the parser knows many values.
+
+        Raises InputError for a picture among the labels, which would go unnoticed there.
+        """
+        from ragvlm.errors import InputError
+        from ragvlm.images import SUPPORTED_SUFFIXES
+
+        args = spread(args, "--labels")
+        for before, word in pairwise(args):
+            if before == "--labels" and Path(word).suffix.lower() in SUPPORTED_SUFFIXES and Path(word).is_file():
+                raise InputError(f"picture {word} stands among the labels: give pictures before --labels")
+        return super().parse_args(ctx, args)
 
 
 def spread(args: list[str], option: str) -> list[str]:
