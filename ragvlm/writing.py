@@ -86,8 +86,8 @@ class Writer:
             return
         if template.shows_pictures and pictures is not None and pictures < 2:
             raise InputError(
-                f"{name} takes {'one picture' if pictures else 'no pictures'}, and template {template.name!r} shows "
-                "the references' too: choose a generator that takes several, such as smolvlm or openai"
+                f"{name} takes {'one picture a prompt' if pictures else 'no pictures'}, but template {template.name!r} "
+                "shows several: choose a generator that takes them, such as smolvlm or openai"
             )
         if not template.shows_references and pictures == 0:
             raise InputError(

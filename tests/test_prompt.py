@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -214,6 +215,18 @@ def test_an_own_template_says_what_it_needs_by_what_it_uses(tmp_path):
     # room for the query's picture and one reference's
     assert build_prompt(context, template=page, draft="D", pictures=3).parts == ("D\nOne.\n", 2, "Two.\nThree.")
     assert prompt_hash(first) != prompt_hash(replace(first, parts=()))
+
+
+def test_the_template_in_the_manual_works(tmp_path):
+    manual = Path(__file__).resolve().parents[1].joinpath("docs/generators.md").read_text(encoding="utf-8")
+    own = tmp_path / "my.jinja"
+    own.write_text(re.search(r"```jinja\n(.*?)```", manual, re.DOTALL)[1])
+    context = replace(context_of(Record("x", "x.png", "One.")), query=Query("q", Image.new("RGB", (2, 2)), "What?"))
+    prompt = build_prompt(context, template=str(own))
+    assert [part if isinstance(part, int) else part.split() for part in prompt.parts] == [
+        1, ["[1]", '"One."'], 0, ["Asked:", '"What?"'],
+    ]  # fmt: skip
+    assert build_prompt(context, template=str(own), draft="Long.").user == 'Shorten to one sentence: "Long."'
 
 
 def test_the_pictures_stand_before_their_captions():

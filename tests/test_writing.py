@@ -86,7 +86,7 @@ def test_generators_that_read_no_prompt_take_no_template(name):
 @pytest.mark.parametrize(
     ("abilities", "template", "says"),
     [
-        ({}, "few-shot-pictures", "takes one picture, and template 'few-shot-pictures' shows the references' too"),
+        ({}, "few-shot-pictures", "takes one picture a prompt, but template 'few-shot-pictures' shows several"),
         ({"pictures": 0}, "few-shot-pictures", "takes no pictures"),
         ({"pictures": 0}, "zero-shot", "sees no pictures"),
         ({"reads": "question"}, "zero-shot", "reads no prompt"),
