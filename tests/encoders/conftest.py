@@ -95,6 +95,22 @@ def tiny_siglip(checkpoints: dict[str, Path]) -> Encoder:
 
 
 @pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """A tiny ViT beside the embedded text tower."""
+    from tinyclassifiers import build
+
+    return load_encoder(f"image:{build('vit', tmp_path_factory.mktemp('vit'))}", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_resnet(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """A tiny ResNet beside the embedded text tower."""
+    from tinyclassifiers import build
+
+    return load_encoder(f"image:{build('resnet', tmp_path_factory.mktemp('resnet'))}", device="cpu")
+
+
+@pytest.fixture(scope="session")
 def tiny_siglip2(checkpoints: dict[str, Path]) -> Encoder:
     """The transformers encoder on the tiny SigLIP 2 of native shape."""
     return load_encoder(f"transformers:{checkpoints['siglip2']}", device="cpu")

@@ -20,7 +20,9 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(params=["embedded", "tiny_openclip", "tiny_clip", "tiny_siglip", "tiny_siglip2"])
+@pytest.fixture(
+    params=["embedded", "tiny_openclip", "tiny_clip", "tiny_siglip", "tiny_siglip2", "tiny_vit", "tiny_resnet"]
+)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     """Each encoder in turn; one whose packages are absent skips."""
     found: Encoder = request.getfixturevalue(request.param)
