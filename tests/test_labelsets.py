@@ -109,3 +109,11 @@ def test_what_is_no_label_file_is_one_line(tmp_path: Path) -> None:
     for labels, message in cases:
         with pytest.raises(InputError, match=message):
             as_label_set(labels)
+
+
+def test_the_manuals_file_can_be_read(tmp_path: Path) -> None:
+    manual = (Path(__file__).resolve().parents[1] / "docs" / "classification.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(manual.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    found = as_label_set(tmp_path / "mine.toml")
+    assert (found.name, found.names, found.ids) == ("mine", ("No DR", "Mild NPDR"), ("0", "1"))
+    assert len(found.prompts[0]) == 4
