@@ -28,7 +28,8 @@ class Entry:
     ``scheme`` in front; ``options`` are further arguments that go with the name. ``package`` names pip packages that
     bring weights instead. ``gated``: the hub asks for terms to be accepted. ``parameters`` are the model's, all towers
     together; ``input_size`` the side of its square input in pixels. ``run`` says what the project's tests ran it with:
-    "real" weights, "tiny" random ones of its true architecture, or "" where it has none. ``note``: what is peculiar.
+    "real" weights, "tiny" random ones of its true architecture, a "stand-in" for code that a model brings, or "" where
+    it has no weights. ``note``: what is peculiar.
     """
 
     kind: str
