@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ _KEPT = re.compile(
 )  # what bitsandbytes leaves as it is: no linear layers, and the output
 
 
-def quantization(kind: str, folder: Path, model: str, device: Any, dtype: Any) -> Any | None:
+def quantization(
+    kind: str, folder: Path, model: str, device: Any, dtype: Any, *, trust_remote_code: bool = False
+) -> Any | None:
     """transformers' configuration for weights of ``kind`` that compute in ``dtype``; None for "none".
 
     Dettmers et al. 2022, arXiv:2208.07339 ("int8"); Dettmers et al. 2023, arXiv:2305.14314 ("int4").
 
-    Raises InputError for an unknown kind, a checkpoint that is quantized already and a device that bitsandbytes doesn't
-    know, MissingExtraError without ``ragvlm[quantized]``.
+    Raises InputError for an unknown kind, a checkpoint that is quantized already, a device that bitsandbytes doesn't
+    know, and code that it would fetch and that isn't trusted; MissingExtraError without ``ragvlm[quantized]``.
     """
     if kind not in KINDS:
         raise InputError(f"quantize {kind!r}: give one of {', '.join(KINDS)}")
@@ -32,6 +36,12 @@ def quantization(kind: str, folder: Path, model: str, device: Any, dtype: Any) -
     if "quantization_config" in hub.read_json(folder / "config.json"):
         raise InputError(f"{model} is quantized already: give quantize=none")
     require("accelerate", "quantized")
+    if importlib.util.find_spec("kernels") and not trust_remote_code:
+        raise InputError(
+            "bitsandbytes fetches compiled code from the hub where the package kernels is installed: "
+            "uninstall it, or give trust_remote_code=true"
+        )
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends that package
     known = import_package("bitsandbytes", "quantized").supported_torch_devices
     if device.type not in known:
         raise InputError(
@@ -41,6 +51,15 @@ def quantization(kind: str, folder: Path, model: str, device: Any, dtype: Any) -
     if kind == "int8":
         return transformers.BitsAndBytesConfig(load_in_8bit=True)
     return transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def settle(net: Any) -> None:
+    """Keep off bitsandbytes' fast path for CPUs with AVX512-BF16 the layers that don't fill its blocks: it fails on them,
+    for example on the 4304 wide ones of SigLIP.
+    """
+    for layer in net.modules():
+        if getattr(layer, "support_avx512bf16_for_cpu", False) and (layer.in_features % 64 or layer.out_features % 32):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def bytes_needed(folder: Path, dtype: Any, kind: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import check_memory, import_package, memory_errors
 from ragvlm.errors import InputError, RagvlmError, missing_extra, reason
-from ragvlm.generators.quantize import bytes_needed, quantization
+from ragvlm.generators.quantize import bytes_needed, quantization, settle
 
 
 def check_kind(folder: Path, model: str, *, trust_remote_code: bool) -> str:
@@ -64,7 +64,7 @@ def load_model(
     Raises RagvlmError for weights that don't fit the model or the memory.
     """
     transformers = _transformers()
-    packed = quantization(quantize, folder, model, device, dtype)
+    packed = quantization(quantize, folder, model, device, dtype, trust_remote_code=trust_remote_code)
     with one_error(model):
         needed = bytes_needed(folder, dtype, quantize)
     check_memory(f"{model} (weights alone)", needed, device)
@@ -78,7 +78,10 @@ def load_model(
             raise RagvlmError(
                 f"{model}: its weights lack {sorted(told['missing_keys'])[0]}: give a complete checkpoint"
             )
-        return (net if packed else net.to(device)).eval()
+        if not packed:
+            net.to(device)
+        settle(net)
+        return net.eval()
 
 
 @contextmanager
