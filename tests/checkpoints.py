@@ -86,16 +86,23 @@ def siglip(folder: Path) -> Path:
     return save(folder, seeded(SiglipModel, config), processor, tokenizer)
 
 
-def siglip2(folder: Path) -> Path:
-    """SigLIP 2 of native shape: pictures keep their proportions as a list of patches; Gemma's tokenizer."""
-    from transformers import Siglip2Config, Siglip2ImageProcessorPil, Siglip2Model, Siglip2Tokenizer
+def gemma() -> Any:
+    """Gemma's tokenizer with few pieces: byte-pair encoding with bytes for unknown characters."""
+    from transformers import Siglip2Tokenizer
 
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     pieces = [*special, *(f"<0x{i:02X}>" for i in range(256)), "▁", *LETTERS, "ce", "ll", "cell", "▁cell"]
     vocab = {piece: i for i, piece in enumerate(pieces)}
     merges = [("c", "e"), ("l", "l"), ("ce", "ll"), ("▁", "cell")]
-    tokenizer = Siglip2Tokenizer(vocab=vocab, merges=merges, model_input_names=["input_ids"])
-    text = {"vocab_size": len(vocab), "max_position_embeddings": 64, "projection_size": WIDTH, **TOWER}
+    return Siglip2Tokenizer(vocab=vocab, merges=merges, model_input_names=["input_ids"])
+
+
+def siglip2(folder: Path) -> Path:
+    """SigLIP 2 of native shape: pictures keep their proportions as a list of patches; Gemma's tokenizer."""
+    from transformers import Siglip2Config, Siglip2ImageProcessorPil, Siglip2Model
+
+    tokenizer = gemma()
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "projection_size": WIDTH, **TOWER}
     config = Siglip2Config(
         text_config=text | {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2},
         vision_config={"num_patches": 16, "patch_size": PATCH, **TOWER},
@@ -104,4 +111,18 @@ def siglip2(folder: Path) -> Path:
     return save(folder, seeded(Siglip2Model, config), processor, tokenizer)
 
 
-BUILDERS = {"clip": clip, "siglip": siglip, "siglip2": siglip2}
+def siglip2_fixed(folder: Path) -> Path:
+    """SigLIP 2 of fixed resolution: SigLIP's architecture with Gemma's tokenizer."""
+    from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
+
+    tokenizer = gemma()
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "projection_size": WIDTH, **TOWER}
+    config = SiglipConfig(
+        text_config=text | {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2},
+        vision_config={"image_size": SIZE, "patch_size": PATCH, **TOWER},
+    )
+    processor = SiglipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+    return save(folder, seeded(SiglipModel, config), processor, tokenizer)
+
+
+BUILDERS = {"clip": clip, "siglip": siglip, "siglip2": siglip2, "siglip2-fixed": siglip2_fixed}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ragvlm.encoders.base import fingerprint
+from ragvlm.encoders.base import Item, fingerprint
 from ragvlm.encoders.light import PixelRule, TokenRule
 from ragvlm.encoders.onnx_cache import open_session
 from ragvlm.types import Float32
@@ -42,30 +42,46 @@ class OnnxTowers:
         self.logit_bias: float | None = facts["logit_bias"]
         self._pixels = PixelRule.from_dict(facts["pixels"])
         self._tokens = TokenRule.from_dict(facts["tokens"])
+        # int8 scales activations by the extremes of the whole batch: a vector must not depend on its neighbours
+        self._step = 1 if facts["precision"] == "int8" else None
+        self._image, self._text = (_Tower(folder / f"{tower}.onnx") for tower in TOWERS)
 
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, dim)."""
-        return _run(self._image_session, {"pixel_values": self._pixels.pixels(images)})
+        return self._stepwise(images, lambda part: self._image.run({"pixel_values": self._pixels.pixels(part)}))
 
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, dim)."""
-        return _run(self._text_session, self._tokens.tokens(self._tokenizer, texts))
+        return self._stepwise(texts, lambda part: self._text.run(self._tokens.tokens(self._tokenizer, part)))
 
-    @cached_property
-    def _image_session(self) -> Any:
-        return open_session(self.folder / "image.onnx")
-
-    @cached_property
-    def _text_session(self) -> Any:
-        return open_session(self.folder / "text.onnx")
+    def _stepwise(self, items: Sequence[Item], run: Callable[[Sequence[Item]], Float32]) -> Float32:
+        step = self._step or len(items)
+        return np.concatenate([run(items[start : start + step]) for start in range(0, len(items), step)])
 
     @cached_property
     def _tokenizer(self) -> Any:
         return self._tokens.open(self.folder / "tokenizer.json")
 
 
-def _run(session: Any, inputs: Mapping[str, Any]) -> Float32:
-    # the exporter drops an input that the model doesn't use
-    taken = {field.name for field in session.get_inputs()}
-    found = session.run(None, {name: value for name, value in inputs.items() if name in taken})[0]
-    return np.asarray(found, dtype=np.float32)
+class _Tower:
+    """One tower, opened at its first batch.
+
+    That batch runs on the weights as they lie in the file: to arrange them for speed costs more than a batch, and a
+    query has no second one. The vectors are the same but for float rounding.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = False
+
+    def run(self, inputs: Mapping[str, Any]) -> Float32:
+        session = self._arranged if self._opened else open_session(self._path, arrange=False)
+        self._opened = True
+        # the exporter drops an input that the model doesn't use
+        taken = {field.name for field in session.get_inputs()}
+        found = session.run(None, {name: value for name, value in inputs.items() if name in taken})[0]
+        return np.asarray(found, dtype=np.float32)
+
+    @cached_property
+    def _arranged(self) -> Any:
+        return open_session(self._path)

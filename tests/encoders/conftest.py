@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,3 +115,20 @@ def tiny_resnet(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 def tiny_siglip2(checkpoints: dict[str, Path]) -> Encoder:
     """The transformers encoder on the tiny SigLIP 2 of native shape."""
     return load_encoder(f"transformers:{checkpoints['siglip2']}", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """The transformers encoder on the tiny SigLIP 2 of fixed resolution, run by ONNX Runtime."""
+    return load_encoder(f"transformers:{_copy(checkpoints['siglip2-fixed'], tmp_path_factory)}", runtime="onnx")
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """The transformers encoder on the tiny CLIP, quantised."""
+    return load_encoder(f"transformers:{_copy(checkpoints['clip'], tmp_path_factory)}", precision="int8")
+
+
+def _copy(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # an export carries its checkpoint's name: other tests of these weights shall not find it in the cache
+    return Path(shutil.copytree(folder, tmp_path_factory.mktemp("copy") / f"{folder.name}-onnx"))

@@ -21,7 +21,17 @@ TEXTS = [
 
 
 @pytest.fixture(
-    params=["embedded", "tiny_openclip", "tiny_clip", "tiny_siglip", "tiny_siglip2", "tiny_vit", "tiny_resnet"]
+    params=[
+        "embedded",
+        "tiny_openclip",
+        "tiny_clip",
+        "tiny_siglip",
+        "tiny_siglip2",
+        "tiny_vit",
+        "tiny_resnet",
+        "tiny_onnx",
+        "tiny_int8",
+    ]
 )
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     """Each encoder in turn; one whose packages are absent skips."""
