@@ -81,6 +81,20 @@ def test_numbers_with_angle_brackets_survive():
     assert clean("p < 0.05, <5 um, size <= 3") == "p < 0.05, <5 um, size <= 3"
 
 
+@pytest.mark.parametrize(
+    ("caption", "told"),
+    [
+        ("“Two„ ❝cells❞ «here»", "'Two' 'cells' 'here'"),
+        ("＂two＂ ［2］ ＜image＞ ＜｜im_end｜＞", "'two' (2) ‹image> ‹|im_end|>"),
+        ("<0x0A> <2en> </s> <<image>>", "‹0x0A> ‹2en> ‹/s> ‹‹image>>"),
+        ("a\u200bb\u202ec\ue000d", "a b c d"),
+        ("`x`", "'x'"),
+    ],
+)
+def test_look_alikes_are_neutralised_too(caption, told):
+    assert clean(caption) == told
+
+
 def test_long_captions_are_cut_at_a_word():
     told = clean("cell " * 1000)
     assert len(told) <= 800
