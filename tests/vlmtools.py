@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tinyvlm
 from PIL import Image
 from texts import context_of
 
@@ -19,6 +20,8 @@ PICTURES = [
     for seed, size in enumerate(((70, 100), (100, 70), (60, 60)))
 ]
 TOKENS = 16
+FAMILIES = sorted(tinyvlm.BUILDERS)
+CHATS = ["llava", "medgemma", "qwen2.5-vl", "qwen3-vl", "smolvlm", "smolvlm2"]
 
 
 def prompt_of(*captions: str | Record, picture: int = 0, text: str | None = None) -> Prompt:

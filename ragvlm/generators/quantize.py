@@ -54,8 +54,9 @@ def quantization(
 
 
 def settle(net: Any) -> None:
-    """Keep off bitsandbytes' fast path for CPUs with AVX512-BF16 the layers that don't fill its blocks: it fails on them,
-    for example on the 4304 wide ones of SigLIP.
+    """Keep layers that don't fill the blocks of bitsandbytes' fast path for CPUs with AVX512-BF16 off it.
+
+    It fails on them, for example on the 4304 wide ones of SigLIP.
     """
     for layer in net.modules():
         if getattr(layer, "support_avx512bf16_for_cpu", False) and (layer.in_features % 64 or layer.out_features % 32):
