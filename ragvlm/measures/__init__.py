@@ -1,0 +1,68 @@
+"""Measures by their names. A module a family; this table says which names it makes."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from ragvlm.errors import InputError
+from ragvlm.measures.base import TASKS, Float64, Item, Measure, Statistics
+
+__all__ = ["TASKS", "Float64", "Item", "Measure", "Statistics", "measure", "measures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Names that one factory makes.
+
+    ``pattern`` matches a whole name, upper or lower case; its named groups (digits become int) and ``options`` are the
+    arguments of ``target``, "module:factory". ``shown`` is how a list of known names writes the family, ``defaults``
+    the names that ``measures(task)`` gives.
+    """
+
+    task: str
+    pattern: str
+    target: str
+    shown: str
+    defaults: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, name: str) -> Measure | None:
+        """The measure ``name``, or None where it isn't of this family."""
+        match = re.fullmatch(self.pattern, name, flags=re.IGNORECASE)
+        if match is None:
+            return None
+        module, _, factory = self.target.partition(":")
+        found = {key: int(value) if value.isdigit() else value for key, value in match.groupdict().items() if value}
+        made = getattr(importlib.import_module(module), factory)(**found, **self.options)
+        return cast("Measure", made)
+
+
+FAMILIES: tuple[Family, ...] = ()
+
+
+def measure(name: str, task: str | None = None) -> Measure:
+    """The measure ``name`` of ``task``; without ``task``, of the first task that has one of that name.
+
+    Raises InputError that lists the known names.
+    """
+    families = [family for family in FAMILIES if task in (None, family.task)]
+    for family in families:
+        if made := family.make(" ".join(name.split())):
+            return made
+    of_task = f" of task {task!r}" if task else ""
+    raise InputError(f"unknown measure {name!r}{of_task}: choose one of {', '.join(_shown(families)) or 'none'}")
+
+
+def measures(task: str) -> tuple[Measure, ...]:
+    """The measures that ``task`` is scored by where nothing else is asked for. Raises InputError for another task."""
+    if task not in TASKS:
+        raise InputError(f"unknown task {task!r}: choose one of {', '.join(TASKS)}")
+    return tuple(measure(name, task) for family in FAMILIES if family.task == task for name in family.defaults)
+
+
+def _shown(families: list[Family]) -> list[str]:
+    return list(dict.fromkeys(family.shown for family in families))
