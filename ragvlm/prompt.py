@@ -28,7 +28,7 @@ def build_prompt(
     pictures: int | None = None,
     draft: str | None = None,
 ) -> Prompt:
-    """The prompt for ``context``: its references numbered from 1, best first.
+    """The prompt for ``context``: its references numbered from 1, best first; ``cited_ids[i]`` is behind ``[i + 1]``.
 
     The farthest references are dropped until the prompt fits; ``Prompt.dropped`` counts them.
 
@@ -42,12 +42,8 @@ def build_prompt(
         pictures: how many the generator takes, the query's included (None: any number); the nearest references' go in.
         draft: what the generator wrote in the first turn; given, this is the prompt of the second.
 
-    Returns:
-        The prompt; ``cited_ids[i]`` is the record behind ``[i + 1]``.
-
-    Raises:
-        InputError: an unknown or broken template, a ``draft`` for a template of one turn, or a prompt that is too
-            long even with its nearest reference alone.
+    Raises InputError for an unknown or broken template, a ``draft`` for a template of one turn, and a prompt that is
+    too long even with its nearest reference alone.
     """
     page = load_template(template) if isinstance(template, str) else template
     turn = "user" if draft is None else "then"
