@@ -79,9 +79,9 @@ class BioViLTEncoder(ContrastiveEncoder):
         size = hub.weight_bytes(folder) + (folder / IMAGE_WEIGHTS).stat().st_size
         check_memory(f"{self.model} (weights alone)", size, self.device)
         with one_error(self.model), memory_errors(self.model, self.device):
-            self._pictures = _image_tower(folder).to(self.device, self.dtype)
             self._texts, self._tokenizer = _text_tower(folder, self.dtype)
             self._texts.to(self.device)
+            self._pictures = _image_tower(folder).to(self.device, self.dtype)
         self._transform = _transform()
 
     @property

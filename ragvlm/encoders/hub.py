@@ -70,7 +70,7 @@ def checkpoint(
         if not any(Path(name).match(pattern) for name in names for pattern in _WEIGHTS):
             lack = _no_safetensors(any(Path(name).match("pytorch_model*.bin") for name in names))
             raise RagvlmError(f"{_with(model, revision)} holds no {lack}: give a revision or a folder that does")
-        return patterns
+        return []
 
     def lacks(folder: Path) -> str | None:
         absent = [name for name in extra if not (folder / name).is_file()]
@@ -80,7 +80,7 @@ def checkpoint(
             or (_lacking_code(folder) if code else None)
         )
 
-    return fetch(model, revision, choose, lacks)
+    return fetch(model, revision, patterns, lacks, choose)
 
 
 def fetcher(**parts: Any) -> Callable[..., list[Path]]:
@@ -102,15 +102,20 @@ def pinned(model: str, revision: str | None, folder: Path) -> str:
 
 
 def fetch(
-    model: str, revision: str | None, choose: Callable[[list[str]], list[str]], lacks: Callable[[Path], str | None]
+    model: str,
+    revision: str | None,
+    patterns: list[str],
+    lacks: Callable[[Path], str | None],
+    choose: Callable[[list[str]], list[str]] = lambda names: [],
 ) -> Path:
     """The folder with the files of ``model``, downloaded unless they are cached: what all kinds of checkpoints share.
 
-    ``choose`` picks the files to download (patterns) from the names of all; ``lacks`` says what a folder is short of.
-    Raises RagvlmError as ``checkpoint`` does, and what ``choose`` raises.
+    ``patterns`` are the files that are wanted where a repository has them; ``choose`` adds others that it picks from
+    the names of all, as one of several forms of the weights. ``lacks`` says what a folder is short of. Raises
+    RagvlmError as ``checkpoint`` does, and what ``choose`` raises.
     """
-    folder = Path(model) if Path(model).is_absolute() else _cached(model, revision, lacks)
-    folder = folder or _download(model, revision, choose)
+    folder = Path(model) if Path(model).is_absolute() else _cached(model, revision, patterns, lacks)
+    folder = folder or _download(model, revision, patterns, choose)
     if lack := lacks(folder):
         raise RagvlmError(f"{_with(model, revision)} holds no {lack}: give a complete checkpoint")
     return folder
@@ -204,21 +209,22 @@ def _no_safetensors(pickled: bool) -> str:
     return f"model.safetensors{found if pickled else ''}"
 
 
-def _cached(repo: str, revision: str | None, lacks: Callable[[Path], str | None]) -> Path | None:
+def _cached(repo: str, revision: str | None, patterns: list[str], lacks: Callable[[Path], str | None]) -> Path | None:
     hub = require("huggingface_hub", "transformers")
     try:
-        found = Path(hub.snapshot_download(repo, revision=revision, local_files_only=True))
+        # the client knows by the patterns which files a download that was interrupted left out
+        found = hub.snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True)
     except FileNotFoundError:  # LocalEntryNotFoundError
         return None
     # other tools may have fetched a part of it only
-    return None if lacks(found) else found
+    return None if lacks(Path(found)) else Path(found)
 
 
-def _download(repo: str, revision: str | None, choose: Callable[[list[str]], list[str]]) -> Path:
+def _download(repo: str, revision: str | None, patterns: list[str], choose: Callable[[list[str]], list[str]]) -> Path:
     hub = require("huggingface_hub", "transformers")
-    patterns = choose(_listing(repo, revision))
+    wanted = [*patterns, *choose(_listing(repo, revision))]
     with _hub_errors(repo, revision):
-        return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=patterns))
+        return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=wanted))
 
 
 def _listing(repo: str, revision: str | None) -> list[str]:

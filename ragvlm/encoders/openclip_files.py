@@ -78,7 +78,7 @@ def find(open_clip: Any, model: str, revision: str | None, *, text_tower: str | 
         folder = None
     else:
         source = model.removeprefix(HUB).removeprefix(FOLDER)
-        folder = hub.fetch(source, revision, lambda names: _chosen(source, names, code), _lacks)
+        folder = hub.fetch(source, revision, [_CONFIG, *_described(code)], _lacks, lambda names: _chosen(source, names))
         config = hub.read_json(folder / _CONFIG).get("model_cfg", {})
         weights, arguments = folder / str(_first(hub.names(folder))), {"model_name": f"{FOLDER}{folder}"}
     if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
@@ -114,7 +114,7 @@ def _tag(open_clip: Any, model: str) -> tuple[dict[str, Any], Path, dict[str, An
     def lacks(folder: Path) -> str | None:
         return None if _first(hub.names(folder), wanted) else " or ".join(wanted)
 
-    folder = hub.fetch(repo, None, lambda names: [_first(names, wanted) or wanted[-1]], lacks)
+    folder = hub.fetch(repo, None, [], lacks, lambda names: [_first(names, wanted) or wanted[-1]])
     weights = folder / str(_first(hub.names(folder), wanted))
     # open_clip only warns where an architecture's activation isn't the one that a tag was trained with
     config["quick_gelu"] = bool(config.get("quick_gelu") or facts.get("quick_gelu"))
@@ -129,7 +129,7 @@ def _tower(model: str, named: str, lacks: Callable[[Path], str | None], code: bo
     if Path(named).expanduser().is_dir():
         repo, pinned = str(Path(named).expanduser().resolve()), ""
     try:
-        return hub.fetch(repo, pinned or None, lambda names: _described(code), lacks)
+        return hub.fetch(repo, pinned or None, _described(code), lacks)
     except RagvlmError as error:
         raise RagvlmError(f"{model} takes its text tower from another repository: {error}") from error
 
@@ -138,13 +138,13 @@ def _described(code: bool) -> list[str]:
     return ["config.json", *hub.TOKENIZER, *(["*.py"] if code else [])]
 
 
-def _chosen(model: str, names: list[str], code: bool) -> list[str]:
+def _chosen(model: str, names: list[str]) -> list[str]:
     if _CONFIG not in names:
         raise RagvlmError(f"{model} holds no {_CONFIG}: it is no checkpoint of open_clip; choose another")
     weights = _first(names)
     if weights is None:
         raise RagvlmError(f"{model} holds no {' or '.join(_WEIGHTS)}: give a revision or a folder that does")
-    return [_CONFIG, weights, *_described(code)]
+    return [weights]
 
 
 def _lacks(folder: Path) -> str | None:

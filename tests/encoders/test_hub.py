@@ -49,9 +49,13 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_hub_id_is_downloaded_once_and_then_needs_no_network(
-    hub: Hub, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    hub: Hub, checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hub.repos["lab/clip"] = tmp_path / "clip"
+    shutil.copytree(checkpoints["clip"], tmp_path / "clip")
+    (tmp_path / "clip" / "README.md").touch()  # a repository holds more than is wanted
     encoder = load_encoder(f"transformers:lab/clip@{COMMIT}")
+    assert not any("README" in path for path in hub.requests)
     assert encoder.name == f"transformers:lab/clip@{COMMIT}"
     assert encoder.fingerprint == load_encoder(f"transformers:{checkpoints['clip']}").fingerprint
     asked = len(hub.requests)
