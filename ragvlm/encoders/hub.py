@@ -197,7 +197,9 @@ def _lacks(folder: Path, tokenizer: bool, processor: bool) -> str | None:
 def _lacking_code(folder: Path) -> str | None:
     """The first Python file that the configuration asks for and that isn't there: fetched without code, most often."""
     asked = read_json(folder / "config.json").get("auto_map", {}).values()
-    files = sorted({f"{str(name).rpartition('.')[0]}.py" for name in asked if "--" not in str(name)})
+    # a tokenizer may have a slow and a fast class, one of them absent
+    named = [name for item in asked for name in (item if isinstance(item, list) else [item]) if name]
+    files = sorted({f"{str(name).rpartition('.')[0]}.py" for name in named if "--" not in str(name)})
     return next((name for name in files if not (folder / name).is_file()), None)
 
 

@@ -172,6 +172,9 @@ def test_what_is_refused(folder: Path, copy: Path) -> None:
 
 def test_code_from_another_repository_is_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
+    named = config["auto_map"] | {"AutoTokenizer": ["hf_moondream.Words", None], "AutoProcessor": "lab/other--x.Eyes"}
+    (copy / "config.json").write_text(json.dumps(config | {"auto_map": named}))
+    assert load(copy).generate([prompt_of()])
     elsewhere = {"auto_map": {"AutoModelForCausalLM": "lab/other--hf_moondream.HfMoondream"}}
     (copy / "config.json").write_text(json.dumps(config | elsewhere))
     with pytest.raises(InputError, match="doesn't bring the code of its model"):
