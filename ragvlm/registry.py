@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ragvlm.errors import InputError, missing_extra
@@ -59,9 +60,21 @@ class Entry:
         return tuple(m for m in self.modules if importlib.util.find_spec(m) is None)
 
     @property
+    def cached(self) -> bool:
+        """Whether the hub's cache on this computer holds something of its checkpoint."""
+        if not self.hub_id or importlib.util.find_spec("huggingface_hub") is None:
+            return False
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        snapshots = Path(HF_HUB_CACHE) / f"models--{self.hub_id.replace('/', '--')}" / "snapshots"
+        return (snapshots / self.revision).is_dir() if self.revision else any(snapshots.glob("*"))
+
+    @property
     def command(self) -> str | None:
-        """The command that makes it usable, or None where it is usable now."""
-        return f'pip install "ragvlm[{self.extra}]"' if self.missing else None
+        """The command that makes it usable, or None where it is usable now, without a network."""
+        if self.missing:
+            return f'pip install "ragvlm[{self.extra}]"'
+        return f"ragvlm models pull {self.name}" if self.hub_id and not self.cached else None
 
     @property
     def model(self) -> str | None:
@@ -86,7 +99,7 @@ class Entry:
         hidden = ("target", "modules", "scheme", "options")
         facts = {name: value for name, value in asdict(self).items() if name not in hidden}
         facts |= {"kind": self.kind.removesuffix("s"), "languages": list(self.languages)}
-        return {**facts, "usable": not self.missing, "command": self.command}
+        return {**facts, "usable": self.command is None, "command": self.command}
 
 
 @cache

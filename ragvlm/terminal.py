@@ -97,7 +97,7 @@ def models_table(entries: Sequence[Entry]) -> None:
     for column in ("kind", "name", "usable", "what it is"):
         table.add_column(column, overflow="fold")
     for entry in entries:
-        usable = "[green]yes[/green]" if not entry.missing else "no"
+        usable = "no" if entry.missing else "once fetched" if entry.command else "[green]yes[/green]"
         about = entry.summary + (f" (hub: {entry.hub_id})" if entry.hub_id else "")
         if entry.command:
             about += f"\n{entry.command}"

@@ -84,6 +84,17 @@ def test_pull_fetches_once_and_check_then_needs_no_network(hub: hubserver.Hub, t
     assert facts["image_dim"] == 24
 
 
+def test_a_checkpoint_is_usable_once_it_is_in_the_cache(tmp_path: Path) -> None:
+    def row() -> dict[str, object]:
+        return dict(lines(run("models", "show", "clip", "--json", env={"HF_HOME": str(tmp_path)}))[0])
+
+    clip = entries("encoders")["clip"]
+    assert (row()["usable"], row()["command"]) == (False, "ragvlm models pull clip")
+    name = f"models--{str(clip.hub_id).replace('/', '--')}"
+    (tmp_path / "hub" / name / "snapshots" / str(clip.revision)).mkdir(parents=True)
+    assert (row()["usable"], row()["command"]) == (True, None)
+
+
 def test_what_has_nothing_to_fetch_says_why() -> None:
     assert "its weights come with the package" in refuse("models", "pull", "embedded")
     assert "it has no weights to fetch" in refuse("models", "pull", "consensus")

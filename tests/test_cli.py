@@ -188,7 +188,7 @@ def test_info_and_models(index: Path) -> None:
     assert "CC0-1.0" in run("info", index).stdout
     table = lines(run("models", "--json"))[0]
     assert {"embedded", "openclip", "consensus", "nearest", "template", "smollm2"} <= {row["name"] for row in table}
-    assert all(row["usable"] or row["command"].startswith("pip install") for row in table)
+    assert all(row["usable"] or row["command"].startswith(("pip install", "ragvlm models pull")) for row in table)
     assert "consensus" in run("models").stdout
 
 
