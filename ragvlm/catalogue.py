@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -63,7 +64,10 @@ def pull(name: str, kind: str | None = None, *, trust_remote_code: bool = False)
         home = f"its weights come with the package {entry.package}" if entry.package else "it has no weights to fetch"
         hint = f"; name a model, as in {entry.name}:ORG/NAME" if hasattr(plug_in, "fetch") else ""
         raise InputError(f"{entry.kind.removesuffix('s')} {name!r}: {home}{hint}")
-    return [_fetched(name, model, Path(f)) for f in plug_in.fetch(model, trust_remote_code=trust_remote_code)]
+    takes = inspect.signature(plug_in.fetch).parameters
+    options = {option: value for option, value in entry.options.items() if option in takes}
+    folders = plug_in.fetch(model, trust_remote_code=trust_remote_code, **options)
+    return [_fetched(name, model, Path(folder)) for folder in folders]
 
 
 def _fetched(name: str, model: str, folder: Path) -> Fetched:

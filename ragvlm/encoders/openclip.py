@@ -86,11 +86,11 @@ class OpenClipEncoder(ContrastiveEncoder):
             self._net.to(self.device, self.dtype)
 
     @staticmethod
-    def fetch(model: str, *, trust_remote_code: bool = False) -> list[Path]:
+    def fetch(model: str, *, text_tower: str | None = None, trust_remote_code: bool = False) -> list[Path]:
         """The folders of the files of ``model``, downloaded unless they are cached; raises what the class raises."""
         open_clip = import_package("open_clip", "openclip")
         files = openclip_files.find(
-            open_clip, *openclip_files.split(model, None), text_tower=None, code=trust_remote_code
+            open_clip, *openclip_files.split(model, None), text_tower=text_tower, code=trust_remote_code
         )
         found = (files.weights.parent, files.tower, files.tokenizer)
         return list(dict.fromkeys(folder for folder in found if folder))

@@ -151,6 +151,19 @@ def test_a_text_tower_is_pinned(hub: Hub) -> None:
     assert any(f"/lab/bert/resolve/{COMMIT}/tokenizer.json" in path for path in hub.requests)
 
 
+def test_fetching_brings_all_that_loading_needs(
+    encoders: dict[str, OpenClipEncoder], hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    tower = f"lab/bert@{COMMIT}"
+    folders = OpenClipEncoder.fetch("hf-hub:lab/biomedclip", text_tower=tower)
+    assert all((folder / name).is_file() for folder, name in zip(folders, (WEIGHTS, "tokenizer.json"), strict=True))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    encoder = load("hf-hub:lab/biomedclip", text_tower=tower)
+    assert encoder.fingerprint == encoders["biomedclip"].fingerprint
+
+
 def test_a_text_tower_that_cannot_be_had_is_one_line(
     models: dict[str, Path], hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
