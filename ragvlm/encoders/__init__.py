@@ -22,9 +22,10 @@ def load_encoder(name: str = "embedded", **options: Any) -> Encoder:
 
     ``name`` is a plug-in's name, or name and model joined by a colon: "openclip:hf-hub:ORG/NAME",
     "openclip:local-dir:PATH", "openclip:ARCHITECTURE/TAG", "transformers:ORG/NAME", "transformers:PATH".
-    ``options`` go to the plug-in: ``batch_size`` to all; ``threads`` to "embedded"; ``device`` and ``model`` to
-    "openclip" and "transformers", ``revision``, ``dtype``, ``trust_remote_code``, ``runtime`` and
-    ``precision`` to "transformers". An encoder's own ``name``, with its own ``options``, gives the same encoder again.
+    ``options`` go to the plug-in: ``batch_size`` to all; ``threads`` to "embedded"; ``model``, ``revision``,
+    ``device`` and ``dtype`` to "openclip", "transformers" and "biovil-t", ``trust_remote_code`` to the first two,
+    ``text_tower`` to "openclip", ``runtime`` and ``precision`` to "transformers", ``logit_scale`` to "biovil-t". An
+    encoder's own ``name``, with its own ``options``, gives the same encoder again.
 
     Raises InputError for an unknown name or option, MissingExtraError (with the pip command) for an absent
     package, and RagvlmError for weights that can't be had.
