@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from checkpoints import LETTERS, WORDS
+from PIL import Image
+
+from ragvlm.encoders import load_encoder
+from ragvlm.encoders.openclip import OpenClipEncoder
 
 NORM = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]}
 TEXT = {"width": 32, "heads": 2, "layers": 2}
-CONFIG = "open_clip_config.json"
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 
 
 def fill(net: Any) -> Any:
@@ -115,3 +119,22 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "mobileclip": mobileclip,
     "siglip": siglip,
 }
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a JSON file."""
+    table = json.loads(path.read_text())
+    change(table)
+    path.write_text(json.dumps(table))
+
+
+def load(model: Path | str, **options: Any) -> OpenClipEncoder:
+    """By the public path; a folder or what the option ``model`` takes."""
+    name = f"local-dir:{model}" if isinstance(model, Path) else model
+    found = load_encoder("openclip", model=name, device="cpu", **options)
+    assert isinstance(found, OpenClipEncoder)
+    return found
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    return Image.effect_noise(size, 90).convert("RGB")

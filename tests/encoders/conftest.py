@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ragvlm.encoders import load_encoder
 from ragvlm.encoders.embedded import EmbeddedEncoder
+from ragvlm.encoders.openclip import OpenClipEncoder
 from ragvlm.types import Encoder
 
 
@@ -132,3 +133,36 @@ def tiny_int8(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFac
 def _copy(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # an export carries its checkpoint's name: other tests of these weights shall not find it in the cache
     return Path(shutil.copytree(folder, tmp_path_factory.mktemp("copy") / f"{folder.name}-onnx"))
+
+
+@pytest.fixture(scope="session")
+def openclips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Family -> folder of a tiny checkpoint of open_clip; "bert" is the repository of BiomedCLIP's text tower."""
+    pytest.importorskip("open_clip")
+    from openclips import BUILDERS
+
+    root = tmp_path_factory.mktemp("openclips")
+    return {family: build(root / family) for family, build in BUILDERS.items()} | {"bert": root / "bert"}
+
+
+@pytest.fixture(scope="session")
+def whole_openclips(openclips: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same with BiomedCLIP's text tower beside its weights, as one who works without a network has them."""
+    folder = tmp_path_factory.mktemp("whole") / "biomedclip"
+    shutil.copytree(openclips["biomedclip"], folder)
+    shutil.copytree(openclips["bert"], folder, dirs_exist_ok=True)
+    return openclips | {"biomedclip": folder}
+
+
+@pytest.fixture(scope="session")
+def openclip_encoders(whole_openclips: dict[str, Path]) -> dict[str, OpenClipEncoder]:
+    """Family -> its encoder."""
+    from openclips import BUILDERS, load
+
+    return {family: load(whole_openclips[family]) for family in BUILDERS}
+
+
+@pytest.fixture
+def altered_openclip(whole_openclips: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Copies a tiny checkpoint of open_clip, to be changed."""
+    return lambda family: Path(shutil.copytree(whole_openclips[family], tmp_path / "altered"))
