@@ -15,7 +15,7 @@ ORDER = re.findall(
     __init__ types results errors paths privacy pseudonym registry pixels tiff images readers corpus simulate
     encoders labelsets classifiers stores index queries duplicates fusion retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
-    measures
+    measures statistics evaluation
     catalogue modelpage report terminal arguments output commands cli
     """,
 )
