@@ -1,0 +1,1 @@
+"""Evaluation: suites that are files, runs that are folders, figures with intervals."""
