@@ -18,6 +18,7 @@ from ragvlm.encoders.onnx_cache import cached_folder, read_facts
 from ragvlm.encoders.onnx_towers import INT8, TOWERS, OnnxTowers, export_key
 from ragvlm.encoders.probes import piece_texts, probe_pictures, probe_texts
 from ragvlm.encoders.tokenizer_json import tokenizer_json
+from ragvlm.encoders.torch_tools import check_memory, choose_device
 from ragvlm.encoders.torch_towers import TorchTowers, vector
 from ragvlm.errors import RagvlmError, require
 from ragvlm.types import Float32
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PIXELS_WITHIN = 1e-5
+_MEMORY = {"fp32": 1.3, "int8": 2.2}  # bytes beyond the loaded weights per byte of them, measured at 4.5 GB
 _KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _METHODS = {"image": "get_image_features", "text": "get_text_features"}
 
@@ -84,7 +86,7 @@ def exported(model: str, digests: Mapping[str, str], precision: str, load: Calla
     exact = cached_folder(*export_key(model, digests, "fp32"), export)
     if precision == "fp32":
         return exact
-    return cached_folder(*export_key(model, digests, precision), lambda folder: _quantise(exact, folder, load()))
+    return cached_folder(*export_key(model, digests, precision), lambda folder: _quantise(exact, folder, load))
 
 
 def report(
@@ -121,6 +123,8 @@ def _cosines(wanted: Callable[[Any], Float32], found: Callable[[Any], Float32], 
 
 
 def _export(folder: Path, towers: TorchTowers) -> Mapping[str, Any]:
+    size = sum(weights.nbytes for weights in towers.net.parameters())
+    check_memory("the export", int(_MEMORY["fp32"] * size), towers.device)
     pixels, tokens = _light(towers, folder / "tokenizer.json")
     inputs = {"image": {"pixel_values": {0: "n"}}, "text": {key: {0: "n", 1: "tokens"} for key in tokens.inputs}}
     samples = {"image": towers.pixels(probe_pictures(2)), "text": towers.tokens(probe_texts()[:3])}
@@ -205,8 +209,10 @@ def _token_rule(towers: TorchTowers) -> TokenRule:
     )
 
 
-def _quantise(exact: Path, folder: Path, towers: TorchTowers) -> Mapping[str, Any]:
+def _quantise(exact: Path, folder: Path, load: Callable[[], TorchTowers]) -> Mapping[str, Any]:
     """int8 copies of the towers in ``exact``. The convolution that cuts the patches stays: its int8 form is slow."""
+    size = sum(path.stat().st_size for path in exact.iterdir())
+    check_memory("quantising", int(_MEMORY["int8"] * size), choose_device("cpu"))
     shutil.copy(exact / "tokenizer.json", folder)
     with _quietly():
         from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -222,7 +228,7 @@ def _quantise(exact: Path, folder: Path, towers: TorchTowers) -> Mapping[str, An
             )
     facts = {key: value for key, value in read_facts(exact).items() if key not in {"files", "cosines"}}
     facts |= {"precision": "int8", "quantisation": INT8}
-    return {**facts, "cosines": cosines(towers, OnnxTowers(folder, facts), probe_pictures(6), probe_texts())}
+    return {**facts, "cosines": cosines(load(), OnnxTowers(folder, facts), probe_pictures(6), probe_texts())}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ragvlm.corpus import Corpus
-from ragvlm.encoders import export_towers, load_encoder, transformers_dual
+from ragvlm.encoders import export_dual, export_towers, load_encoder, torch_tools, transformers_dual
 from ragvlm.encoders.probes import probe_pictures
 from ragvlm.encoders.transformers_dual import TransformersEncoder
 from ragvlm.errors import EncoderMismatchError, InputError, MissingExtraError, RagvlmError
@@ -271,6 +271,25 @@ def test_an_unfaithful_copy_is_refused(
     with pytest.raises(RagvlmError, match=message):
         load(checkpoints["clip"], runtime="onnx")
     assert not list(own_cache.rglob("*.onnx"))
+
+
+@pytest.mark.parametrize(("precision", "step"), [("fp32", "the export"), ("int8", "quantising")])
+def test_too_little_memory_is_one_line(
+    precision: str, step: str, checkpoints: dict[str, Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if precision == "int8":
+        load(checkpoints["clip"], runtime="onnx")
+    monkeypatch.setattr(export_dual, "check_memory", _nothing_free)
+    with pytest.raises(RagvlmError, match=f"{step} needs 0.0 GB on cpu, which has 0.0 GB free") as error:
+        load(checkpoints["clip"], runtime="onnx", precision=precision)
+    assert "\n" not in str(error.value)
+    assert not list(own_cache.rglob("*int8*/*"))
+
+
+def _nothing_free(what: str, needed: int, device: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_tools, "free_memory", lambda device: 1000)
+        torch_tools.check_memory(what, needed, device)
 
 
 @pytest.mark.parametrize(
