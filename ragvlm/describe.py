@@ -102,6 +102,10 @@ class Describer:
         for start in range(0, len(images), size):
             yield self._describe(images[start : start + size], subject_id, question)
 
+    def from_retrieved(self, found: Sequence[Retrieved]) -> list[Description]:
+        """Describe queries from references that were retrieved before, whatever ``k`` and the search options say."""
+        return self._write(found, _Clock(len(found)))
+
     def _describe(self, images: Sequence[Any], subject_id: str | None, question: str | None) -> list[Description]:
         clock = _Clock(len(images))
         with clock("decode"):
@@ -113,7 +117,10 @@ class Describer:
                 queries = [replace(query, text=self._asked(question)) for query in queries]
         with clock("retrieve"):
             found = retrieve(self.index, queries, self.k, self.search, nearest=NEIGHBOURS)
-            verdicts = [judge(item.nearest, self._calibration, self.alpha) for item in found]
+        return self._write(found, clock)
+
+    def _write(self, found: Sequence[Retrieved], clock: _Clock) -> list[Description]:
+        verdicts = [judge(item.nearest, self._calibration, self.alpha) for item in found]
         with clock("generate"):
             told = [i for i, item in enumerate(found) if item.context.hits and not verdicts[i].abstain]
             written = self.writer.first_turn([found[i].context for i in told])
