@@ -162,6 +162,14 @@ def brings_code(folder: Path) -> bool:
     return any("auto_map" in read_json(folder / n) for n in ("config.json", *_PREPROCESSING, "tokenizer_config.json"))
 
 
+def untrusted(model: str, where: str = "") -> InputError:
+    """The error for a model whose own code isn't trusted; ``where`` says where to read it."""
+    return InputError(
+        f"{model} brings Python code of its own, which would run with your rights: read its .py files{where}, "
+        "then give trust_remote_code=True (--trust-remote-code)"
+    )
+
+
 def names(folder: Path) -> list[str]:
     """The names of the files in ``folder``."""
     return [path.name for path in folder.iterdir() if path.is_file()]

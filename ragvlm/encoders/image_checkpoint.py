@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ragvlm.encoders import hub
 from ragvlm.encoders.loading import one_error
 from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, import_package, memory_errors
-from ragvlm.errors import InputError, RagvlmError
+from ragvlm.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,10 +43,7 @@ class ImageCheckpoint:
         folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code, tokenizer=False)
         self.name = hub.pinned(self.model, self.revision, folder)
         if hub.brings_code(folder) and not trust_remote_code:
-            raise RagvlmError(
-                f"{self.model} brings Python code of its own, which would run with your rights: "
-                f"read the .py files of the checkpoint, then give trust_remote_code=True"
-            )
+            raise hub.untrusted(self.model)
         import_package("transformers", "transformers", maker)
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)

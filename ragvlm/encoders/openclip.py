@@ -17,7 +17,6 @@ from ragvlm.encoders.contrast import ContrastiveEncoder
 from ragvlm.encoders.loading import one_error
 from ragvlm.encoders.openclip_files import OpenClipFiles
 from ragvlm.encoders.torch_tools import check_memory, choose_device, choose_dtype, import_package, memory_errors
-from ragvlm.errors import RagvlmError
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
@@ -70,10 +69,7 @@ class OpenClipEncoder(ContrastiveEncoder):
         self.dtype = choose_dtype(dtype, self.device)
         files = openclip_files.find(open_clip, self.model, self.revision, text_tower=text_tower, code=trust_remote_code)
         if files.text.get("tokenizer_kwargs", {}).get("trust_remote_code") and not trust_remote_code:
-            raise RagvlmError(
-                f"{self.model} asks for remote code, which would run with your rights: "
-                "read the .py files beside its tokenizer, then give trust_remote_code=True"
-            )
+            raise hub.untrusted(self.model, " beside its tokenizer")
         self.name = f"openclip:{self._pinned(files)}"
         self.image_dim = self.text_dim = int(files.config["embed_dim"])
         self.shared_space = True

@@ -15,7 +15,7 @@ from ragvlm.encoders.contrast import ContrastiveEncoder
 from ragvlm.encoders.onnx_cache import find_folder, read_facts
 from ragvlm.encoders.onnx_towers import INT8, PRECISIONS, OnnxTowers, export_key
 from ragvlm.encoders.torch_tools import DTYPES, choose_device, choose_dtype, import_package, sees_gpu
-from ragvlm.errors import InputError, RagvlmError
+from ragvlm.errors import InputError
 from ragvlm.types import Float32
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ class TransformersEncoder(ContrastiveEncoder):
         self._trust = trust_remote_code
         self._folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code)
         if hub.brings_code(self._folder) and not trust_remote_code:
-            raise RagvlmError(
-                f"{self.model} brings Python code of its own, which would run with your rights: "
-                f"read the .py files of the checkpoint, then give trust_remote_code=True"
-            )
+            raise hub.untrusted(self.model)
         # the files hold weights, architecture with its pooling, preprocessing and tokenizer
         self._digests = hub.file_digests(self._folder, code=trust_remote_code)
         self.name = f"transformers:{hub.pinned(self.model, self.revision, self._folder)}"

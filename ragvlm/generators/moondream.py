@@ -59,10 +59,7 @@ class MoondreamGenerator:
             raise InputError(f"max_new_tokens is {max_new_tokens}: choose 1 or more")
         self.model, self.revision = hub.split_revision(model, revision)
         if not trust_remote_code:  # before gigabytes are fetched that would be of no use
-            raise InputError(
-                f"{self.model} brings Python code of its own, which would run with your rights: "
-                f"read its .py files ({self._page()}), then give trust_remote_code=true"
-            )
+            raise hub.untrusted(self.model, f" ({self._page()})")
         self.length, self.max_new_tokens = length, max_new_tokens
         folder = hub.checkpoint(self.model, self.revision, code=True, tokenizer=False, processor=False)
         self.name = f"moondream:{hub.pinned(self.model, self.revision, folder)}"

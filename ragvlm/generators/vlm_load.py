@@ -30,10 +30,7 @@ def check_kind(folder: Path, model: str, *, trust_remote_code: bool) -> str:
             f"{model}: transformers {transformers.__version__} has no model {kind!r}: upgrade or choose another"
         )
     if not trust_remote_code:
-        raise InputError(
-            f"{model} brings Python code of its own, which would run with your rights: "
-            "read its .py files, then give trust_remote_code=true"
-        )
+        raise hub.untrusted(model)
     return kind
 
 

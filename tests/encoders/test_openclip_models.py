@@ -120,7 +120,7 @@ def test_a_tokenizers_own_code_runs_only_when_it_is_trusted_and_counts(
     edit(folder / "tokenizer_config.json", lambda t: t.update(auto_map={"AutoTokenizer": [None, "own.Own"]}))
     code = "from transformers import PreTrainedTokenizerFast\n\nclass Own(PreTrainedTokenizerFast):\n    pass\n"
     (folder / "own.py").write_text(code)
-    with pytest.raises(RagvlmError, match=r"asks for remote code.+give trust_remote_code=True"):
+    with pytest.raises(RagvlmError, match=r"brings Python code of its own.+give trust_remote_code=True"):
         load(folder)
     trusted = load(folder, trust_remote_code=True)
     assert type(trusted._tokenizer.tokenizer).__name__ == "Own"

@@ -118,7 +118,7 @@ def test_it_describes_a_real_picture_with_evidence(folder: Path, blood: rv.Index
 
 def test_without_the_flag_nothing_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ragvlm.encoders.hub.checkpoint", lambda *_, **__: pytest.fail("loaded"))
-    flag = r"read its \.py files \(%s\), then give trust_remote_code=true$"
+    flag = r"read its \.py files \(%s\), then give trust_remote_code=True"
     with pytest.raises(InputError, match=flag % folder):
         load(folder, trust_remote_code=False)
     page = "https://huggingface.co/vikhyatk/moondream2/tree/9a7d4024050840e001defacec2b00727e89149e6"
