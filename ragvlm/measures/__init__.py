@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ragvlm.errors import InputError
-from ragvlm.measures.base import TASKS, Float64, Item, Measure, Statistics
+from ragvlm.measures.base import TASKS, Float64, Item, Measure, Progress, Statistics
 
-__all__ = ["TASKS", "Float64", "Item", "Measure", "Statistics", "measure", "measures"]
+__all__ = ["TASKS", "Float64", "Item", "Measure", "Progress", "Statistics", "measure", "measures", "statistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,22 @@ class Family:
         return cast("Measure", made)
 
 
-FAMILIES: tuple[Family, ...] = ()
+_TEXT = "ragvlm.measures.text:"
+FAMILIES: tuple[Family, ...] = (
+    Family("describe", r"BLEU-(?P<order>[1-4])", f"{_TEXT}Bleu", "BLEU-1..4", ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")),
+    Family("describe", r"ROUGE-L", f"{_TEXT}RougeL", "ROUGE-L", ("ROUGE-L",)),
+    Family("describe", r"ROUGE-L \(beta 1\.2\)", f"{_TEXT}RougeL", "ROUGE-L (beta 1.2)", options={"coco": True}),
+    Family("describe", r"METEOR \(exact, stem\)", f"{_TEXT}Meteor", "METEOR (exact, stem)", ("METEOR (exact, stem)",)),
+    Family(
+        "describe",
+        r"METEOR \(exact, stem, synonym\)",
+        f"{_TEXT}Meteor",
+        "METEOR (exact, stem, synonym)",
+        options={"synonyms": True},
+    ),
+    Family("describe", r"CIDEr-D", "ragvlm.measures.cider:CiderD", "CIDEr-D", ("CIDEr-D",)),
+    Family("describe", r"chrF", f"{_TEXT}ChrF", "chrF", ("chrF",)),
+)
 
 
 def measure(name: str, task: str | None = None) -> Measure:
@@ -62,6 +78,13 @@ def measures(task: str) -> tuple[Measure, ...]:
     if task not in TASKS:
         raise InputError(f"unknown task {task!r}: choose one of {', '.join(TASKS)}")
     return tuple(measure(name, task) for family in FAMILIES if family.task == task for name in family.defaults)
+
+
+def statistics(measure: Measure, items: Sequence[Item], progress: Progress | None = None) -> Statistics:
+    """``measure.statistics(items)``; ``progress`` is called with (items done, items) by measures that take seconds."""
+    if progress is not None and "progress" in inspect.signature(measure.statistics).parameters:
+        return cast("Any", measure).statistics(items, progress=progress)  # type: ignore[no-any-return]
+    return measure.statistics(items)
 
 
 def _shown(families: list[Family]) -> list[str]:

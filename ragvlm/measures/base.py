@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from ragvlm.errors import InputError
 
 Float64: TypeAlias = NDArray[np.float64]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (items done, items) after each item."""
+T = TypeVar("T")
 TASKS = ("describe", "vqa", "classify", "retrieve", "ground", "pictures")
 
 
@@ -112,6 +115,26 @@ class Measure(Protocol):
     def statistics(self, items: Sequence[Item]) -> Statistics:
         """The statistics of ``items``. Raises InputError naming the first five ids of items that it can't take."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextMeasure:
+    """What measures of texts share: the task that they are asked for, "describe" or "vqa", and their direction."""
+
+    task: str = "describe"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """True: all measures of texts are similarities."""
+        return True
+
+
+def tracked(values: Sequence[T], progress: Progress | None) -> Iterator[T]:
+    """``values``, one by one; ``progress`` hears of each when the next is asked for."""
+    for done, value in enumerate(values, start=1):
+        yield value
+        if progress is not None:
+            progress(done, len(values))
 
 
 def library(package: str) -> str:
