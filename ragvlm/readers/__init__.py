@@ -8,20 +8,38 @@ from ragvlm.errors import CorpusError, InputError
 from ragvlm.readers.delimited import DelimitedReader
 from ragvlm.readers.flatfolder import FlatFolderReader
 from ragvlm.readers.hfdataset import HfDatasetReader
+from ragvlm.readers.hfparquet import HfParquetReader
 from ragvlm.readers.imagefolder import ImageFolderReader
+from ragvlm.readers.iuxray import IuXrayReader, R2GenReader
 from ragvlm.readers.jsonl import JsonlReader
 from ragvlm.readers.labelfolder import LabelFolderReader
+from ragvlm.readers.medmnist import MedMnistReader
 from ragvlm.readers.parquet import ParquetReader
+from ragvlm.readers.pmcvqa import PmcVqaReader
+from ragvlm.readers.rocov2 import RocoV2Reader
+from ragvlm.readers.slake import SlakeReader
+from ragvlm.readers.vqarad import VqaRadReader
+from ragvlm.readers.vqatable import VqaTableReader
 from ragvlm.types import Reader
 
 READERS = (
     HfDatasetReader(),
+    HfParquetReader(),
+    VqaRadReader(),
+    SlakeReader(),
+    PmcVqaReader(),
+    RocoV2Reader(),
+    IuXrayReader(),
+    R2GenReader(),
+    MedMnistReader(),
     ImageFolderReader(),
     LabelFolderReader(),
     FlatFolderReader(),
     JsonlReader(),
     DelimitedReader(),
     ParquetReader(),
+    VqaTableReader(),
+    SlakeReader("slake-zh", "zh", "the questions of SLAKE in Chinese (asked for by name)"),
 )
 """All formats; the first that matches reads the path, so the more particular come first."""
 

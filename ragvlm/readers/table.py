@@ -46,7 +46,9 @@ class TableReader(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
+class Picture:
+    """Where a row's picture lies; ``called`` is its name in the table where its bytes lie there."""
+
     path: str | None
     called: str | None
 
@@ -90,7 +92,7 @@ def _record(
         except ValueError as error:
             raise ValueError(f"{columns.fields[name]} {error}") from error
 
-    picture = _picture(cells, columns, folder)
+    picture = picture_of(cells, columns, folder)
     default_id = picture.path if picture.called is None else id_prefix + picture.called
     labels: dict[str, Label] = {}
     for column in columns.labels:
@@ -111,23 +113,23 @@ def _record(
     )
 
 
-def _picture(cells: Mapping[str, Any], columns: Columns, folder: str | None) -> _Picture:
-    """The picture's path; ``called`` is its name where its bytes lie inside the table."""
+def picture_of(cells: Mapping[str, Any], columns: Columns, folder: str | None) -> Picture:
+    """The picture of a row, inside ``folder`` if given. Raises ValueError where it is empty or leaves the folder."""
     column = columns.fields.get("image")
     if column is None:
-        return _Picture(None, None)
+        return Picture(None, None)
     cell = cells.get(column)
     called = None
     if isinstance(cell, Mapping):  # how Hugging Face stores pictures
         called = values.text(cell.get("path"))
         if isinstance(cell.get("bytes"), bytes):
             kept = embedded.keep(cell["bytes"], called)
-            return _Picture(str(kept), called or kept.name)
+            return Picture(str(kept), called or kept.name)
         cell = called
     path = values.text(cell)
     if path is None:
         raise ValueError(f"{column} is empty: every row needs its picture")
-    return _Picture(path if folder is None else inside(path, folder), None)
+    return Picture(path if folder is None else inside(path, folder), None)
 
 
 def inside(path: str, folder: str) -> str:
