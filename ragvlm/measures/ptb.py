@@ -82,7 +82,7 @@ def ptb_tokens(text: str) -> tuple[str, ...]:
     """The tokens of ``text``, lower case, without punctuation."""
     words = text.translate(_PLAIN).split()
     found: list[str] = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):
         found += _tokens(word, after if word.endswith(".") and len(word) < _CONTEXT else "")
     return tuple(found)
 
