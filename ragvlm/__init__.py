@@ -37,6 +37,8 @@ _HOME = {
     "load_generator": "generators",
     "load_classifier": "classifiers",
     "classify": "tasks.classify",
+    "evaluate": "evaluation.run",
+    "Results": "evaluation.results",
     "simulate_corpus": "simulate",
 }
 
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from ragvlm.describe import Describer as Describer
     from ragvlm.encoders import load_encoder as load_encoder
     from ragvlm.errors import RagvlmError as RagvlmError
+    from ragvlm.evaluation.results import Results as Results
+    from ragvlm.evaluation.run import evaluate as evaluate
     from ragvlm.generators import load_generator as load_generator
     from ragvlm.index import Index as Index
     from ragvlm.results import Classification as Classification

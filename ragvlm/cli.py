@@ -13,6 +13,7 @@ from ragvlm import output as out
 from ragvlm.commands.classify import WordsCommand, classify
 from ragvlm.commands.corpus import simulate
 from ragvlm.commands.describe import describe
+from ragvlm.commands.eval import evaluate
 from ragvlm.commands.index import index, info
 from ragvlm.commands.models import app as models_app
 from ragvlm.commands.search import search
@@ -29,6 +30,7 @@ corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True,
 for command in (index, search, describe, info):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
+app.command("eval")(evaluate)
 corpus_app.command()(simulate)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")

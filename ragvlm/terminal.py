@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ragvlm.errors import one_line
+from ragvlm.evaluation.results import Results
 from ragvlm.registry import Entry
 from ragvlm.results import Classification
 from ragvlm.types import Description, Hit
@@ -103,6 +104,21 @@ def models_table(entries: Sequence[Entry]) -> None:
             about += f"\n{entry.command}"
         table.add_row(entry.kind.removesuffix("s"), f"[bold]{entry.name}[/bold]", usable, escape(about))
     Console(highlight=False).print(table)
+
+
+def show_results(results: Results) -> None:
+    """A line for each system and measure: the figure with its interval; in a pipe with tabs between."""
+    console = Console(highlight=False)
+    head, *lines = str(results).splitlines()
+    if not console.is_terminal:
+        console.file.write("\n".join([head, *lines]) + "\n")
+        return
+    table = Table(box=None, pad_edge=False, title=escape(head), title_justify="left")
+    for column in ("system", "measure", "figure [95% interval]"):
+        table.add_column(column, overflow="fold")
+    for line in lines:
+        table.add_row(*(escape(cell) for cell in line.split("\t")))
+    console.print(table)
 
 
 def show_mapping(facts: Mapping[str, Any]) -> None:

@@ -1,0 +1,110 @@
+"""The folder of a run: whose it is, and the files that are written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from ragvlm.errors import InputError, StoreError, one_line
+from ragvlm.paths import atomic_path
+
+SUITE, CONFIG, LEAKAGE, METRICS = "suite.toml", "config.json", "leakage.json", "metrics.json"
+NEIGHBOURS, PREDICTIONS, REFERENCES = "neighbours.jsonl", "predictions.jsonl", "references.jsonl"
+SCORES, TIMINGS, MACHINE, INDEX = "scores.jsonl", "timings.jsonl", "machine.json", "index"
+_LOCK = ".lock"
+_PACKAGES = ("numpy", "onnxruntime", "torch", "transformers", "faiss-cpu", "llama-cpp-python", "pillow")
+
+
+@contextmanager
+def claimed(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Make or take up the run in ``folder``, and hold it against other processes.
+
+    Raises InputError where it holds another suite's run, one of other ``settings`` (the first that differs is named),
+    or something else; StoreError where another process writes it, or where it can't be written.
+    """
+    from filelock import FileLock, Timeout
+
+    _check(folder, suite, settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / _LOCK, timeout=0):
+            if not (folder / SUITE).exists():
+                with atomic_path(folder / SUITE) as temporary:
+                    temporary.write_bytes(suite)
+            if not (folder / CONFIG).exists():
+                write_json(folder / CONFIG, settings)
+            yield
+    except Timeout as error:
+        raise StoreError(f"{folder}: another process is at this run; wait until it ends") from error
+
+
+def _check(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> None:
+    if not folder.exists():
+        return
+    known, config = folder / SUITE, folder / CONFIG
+    if not known.is_file():
+        other = next((path.name for path in _listed(folder) if not path.name.startswith(".")), None)
+        if other is not None:
+            raise InputError(f"{folder} holds {one_line(other)!r}, no run: choose another --out")
+        return
+    if known.read_bytes() != suite:
+        raise InputError(f"{folder} holds a run of another suite ({known} differs): choose another --out")
+    if config.is_file():
+        there = read_json(config)
+        for name, value in json.loads(json.dumps(settings)).items():
+            if there.get(name) != value:
+                shown = one_line(f"{name} {json.dumps(there.get(name))}, not {json.dumps(value)}")
+                raise InputError(f"{folder} holds a run with {shown}: choose another --out")
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; choose another --out") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``. Raises InputError where it can't be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can't be read: choose another --out, or remove the folder") from error
+    return dict(found)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """``value`` as indented JSON, the same bytes for the same value; written whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Written whole or not at all; left alone where the file holds ``text`` already."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def machine() -> dict[str, Any]:
+    """Hardware and versions: what may differ between two runs of the same settings."""
+    found = {str(d.metadata["Name"]).lower(): d.version for d in distributions() if d.metadata["Name"]}
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": {name: found[name] for name in _PACKAGES if name in found},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor()
