@@ -55,19 +55,19 @@ def _misplaced(claim: Facts, reference: Facts) -> str | None:
 
 def _rival(a: Phrase, b: Phrase) -> bool:
     """Whether two numbers speak of one thing: the same noun, or both of none."""
-    return _same(a, b) if a and b else a == b
+    return same_thing(a, b) if a and b else a == b
 
 
 def _stated(claim: Quantity, reference: Facts) -> bool:
     """Whether some number of ``reference`` bears ``claim`` out: with the same noun where both have one."""
     return any(
-        _agree(claim, q)
+        agrees(claim, q)
         for q in reference.quantities
-        if (_same(claim.noun, q.noun) if claim.noun and q.noun else not q.article)
+        if (same_thing(claim.noun, q.noun) if claim.noun and q.noun else not q.article)
     )
 
 
-def _agree(claim: Quantity, reference: Quantity) -> bool:
+def agrees(claim: Quantity, reference: Quantity) -> bool:
     """Whether the reference's number lies inside the claim's, widened by a tenth where the claim says "about"."""
     slack = 0.1 * claim.low if claim.about else 1e-9
     return claim.low - slack <= reference.low and reference.high <= claim.high + slack
@@ -76,7 +76,7 @@ def _agree(claim: Quantity, reference: Quantity) -> bool:
 def _flipped(one: Facts, other: Facts) -> str | None:
     """A noun phrase that ``one`` denies alone and ``other`` affirms alone."""
     for phrase in sorted(one.negated):
-        denied_too = any(_same(phrase, p) for p in other.negated)
+        denied_too = any(same_thing(phrase, p) for p in other.negated)
         affirmed_too = any(_mentions(run, phrase) for run in one.affirmed)
         if not denied_too and not affirmed_too and any(_mentions(run, phrase) for run in other.affirmed):
             return f"denied by one alone: {' '.join(phrase)}"
@@ -88,7 +88,7 @@ def _mentions(run: Phrase, phrase: Phrase) -> bool:
     return phrase[-1] in run and _agreeing(run[: run.index(phrase[-1])], phrase[:-1])
 
 
-def _same(a: Phrase, b: Phrase) -> bool:
+def same_thing(a: Phrase, b: Phrase) -> bool:
     """Whether two noun phrases name one thing: equal heads, and no qualifier on either side that the other lacks."""
     for long, short in ((a, b), (b, a)):
         n = long.index(short[-1]) if short[-1] in long else -1

@@ -43,6 +43,30 @@ class Family:
 
 
 _TEXT = "ragvlm.measures.text:"
+_PARTS = ("precision", "recall", "F1")
+_FACTS = tuple(
+    Family(
+        "describe",
+        f"{kind} {part}",
+        "ragvlm.measures.facts:Agreement",
+        f"{kind} precision|recall|F1",
+        (f"{kind} {part}",) if kind in {"numbers", "laterality", "negation"} else (),
+        {"kind": kind, "part": part},
+    )
+    for kind in ("numbers", "laterality", "negation", "places", "facts")
+    for part in _PARTS
+)
+_LABELS = tuple(
+    Family(
+        "describe",
+        f"labels {part}",
+        "ragvlm.measures.labels:LabelAgreement",
+        "labels precision|recall|F1",
+        (f"labels {part}",),
+        {"part": part},
+    )
+    for part in _PARTS
+)
 FAMILIES: tuple[Family, ...] = (
     Family("describe", r"BLEU-(?P<order>[1-4])", f"{_TEXT}Bleu", "BLEU-1..4", ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")),
     Family("describe", r"ROUGE-L", f"{_TEXT}RougeL", "ROUGE-L", ("ROUGE-L",)),
@@ -57,6 +81,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family("describe", r"CIDEr-D", "ragvlm.measures.cider:CiderD", "CIDEr-D", ("CIDEr-D",)),
     Family("describe", r"chrF", f"{_TEXT}ChrF", "chrF", ("chrF",)),
+    *_FACTS,
+    *_LABELS,
 )
 
 

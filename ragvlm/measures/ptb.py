@@ -72,7 +72,7 @@ _DROPPED = frozenset({"''", "'", "``", "`", '"', ".", "?", "!", ",", ":", "-", "
 _NAMED = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-", "½": "1/2", "¼": "1/4"}
 _NAMED |= {"¾": "3/4", "€": "$", "£": "#"}
 _PLAIN = str.maketrans(
-    {"’": "'", "‘": "'", "“": '"', "”": '"', "–": "--", "—": "--", "…": "...", "\u00ad": "", "\ufffd": " "}
+    {"’": "'", "‘": "'", "“": '"', "”": '"', "–": "--", "—": "--", "…": " ... ", "\u00ad": "", "\ufffd": " "}
 )
 _CONTEXT = 8  # of a word this long at most, the full stop may belong to it or not, as what follows says
 

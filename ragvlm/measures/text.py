@@ -55,7 +55,7 @@ class Bleu(TextMeasure):
         length, expected, *counts = rows.sum(axis=0).astype(int).tolist()
         matches, total = counts[: self.order], counts[_ORDERS : _ORDERS + self.order]
         score = BLEU.compute_bleu(matches, total, length, expected, max_ngram_order=self.order)
-        return float(score.score) / 100
+        return min(float(score.score) / 100, 1.0)  # rounding may bring it above
 
 
 @lru_cache(maxsize=1 << 15)
@@ -182,7 +182,8 @@ class Meteor(TextMeasure):
     """Mean METEOR of nltk on PTB tokens, the best of the references; parameters of Lavie and Agarwal 2007, W07-0734.
 
     Words match where they or their Porter stems are equal. With ``synonyms`` also where WordNet puts them into one
-    synset, which needs its files (see ``ragvlm.measures.wordnet``). Not the METEOR 1.5 (Java) of captioning papers,
+    synset, which needs its files (see ``ragvlm.measures.wordnet``); nltk looks there for the stem of a word, so that it
+    misses those whose stem is no word ("pictur"). Not the METEOR 1.5 (Java) of captioning papers,
     which has other parameters, weighs function words and knows paraphrases: the figures can't be compared.
     """
 
