@@ -26,15 +26,16 @@ def evaluate(
         ),
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="Of the suite's own index [embedded].")] = None,
-    to: Annotated[
-        Path | None, typer.Option("--out", help="The run's folder [eval/runs/NAME].", metavar="DIR")
-    ] = None,
+    to: Annotated[Path | None, typer.Option("--out", help="The run's folder [eval/runs/NAME].", metavar="DIR")] = None,
     controls: Annotated[
         bool, typer.Option("--controls", help="Repeat all with blank and shuffled pictures and with other references.")
     ] = False,
     limit: Annotated[int | None, typer.Option(help="Ask about at most so many pictures.", metavar="N")] = None,
     keep_leaks: Annotated[
         bool, typer.Option("--keep-leaks", help="Keep queries that share a picture with the index, and say so loudly.")
+    ] = False,
+    keep_subject: Annotated[
+        bool, typer.Option("--keep-subject", help="Retrieve from a query's own subject too, and say so loudly.")
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Of random captions, controls and intervals [the suite's].")] = None,
     resamples: Annotated[int, typer.Option(help="Of intervals and p-values.")] = 2000,
@@ -58,6 +59,7 @@ def evaluate(
         controls=controls,
         limit=limit,
         keep_leaks=keep_leaks,
+        keep_subject=keep_subject,
         seed=seed,
         resamples=resamples,
         progress=out.progress,

@@ -10,6 +10,8 @@ from ragvlm.duplicates import duplicates_of
 from ragvlm.evaluation.bench import Bench
 from ragvlm.types import Query, Record
 
+SUBJECT = "subject"
+
 
 @dataclass(frozen=True, slots=True)
 class Leak:
@@ -34,23 +36,26 @@ def find_leaks(bench: Bench, progress: Callable[[int, int], None] | None = None)
 def leakage(bench: Bench, leaks: list[Leak], keep: bool) -> dict[str, Any]:
     """leakage.json."""
     ids = list(dict.fromkeys(leak.id for leak in leaks))
+    # a suite that keeps a query's own subject asks for just that; a copy elsewhere was meant by nobody
+    copies = list(dict.fromkeys(leak.id for leak in leaks if leak.kind != SUBJECT))
+    excluded = [] if keep else copies
     return {
         "own_subject": bench.own,
         "queries": len(bench.records),
         "leaking": len(ids),
-        "kept": keep,
-        "excluded": [] if keep else ids,
+        "kept": len(ids) - len(excluded),
+        "excluded": excluded,
         "leaks": [{"id": leak.id, "reference_id": leak.reference_id, "kind": leak.kind} for leak in leaks],
     }
 
 
 def _leaks_of(bench: Bench, record: Record) -> list[Leak]:
     may = bench.eligible(record)
-    own = sorted(bench.of_subject(record)) if bench.own == "keep" else []
-    found = dict.fromkeys(own, "subject")
+    own = {record.id, *bench.of_subject(record)} & bench.rows.keys() if bench.own == "keep" else set()
+    found = dict.fromkeys(sorted(own), SUBJECT)
     image = bench.image(record)
     vector = bench.index.encoder.encode_images([image])[0]
     for row, kind in sorted(duplicates_of(bench.index, Query(record.id, image), vector).items()):
         if may(row):
-            found[bench.index.records[row].id] = kind
+            found.setdefault(bench.index.records[row].id, kind)
     return [Leak(record.id, reference, kind) for reference, kind in found.items()]

@@ -59,10 +59,10 @@ class Results:
     def warning(self) -> str:
         """The loud mark of a run with leaks in it; empty where there are none."""
         leaks = self.metrics["leakage"]
-        if not leaks["kept"] or not leaks["leaking"]:
+        if not leaks["kept"]:
             return ""
         return (
-            f"LEAKAGE: {leaks['leaking']} of {leaks['queries']} queries share a subject or a picture with the index "
+            f"LEAKAGE: {leaks['kept']} of {leaks['queries']} queries share a subject or a picture with the index "
             "and were kept"
         )
 

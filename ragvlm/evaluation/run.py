@@ -43,6 +43,7 @@ class Options:
     controls: bool = False
     limit: int | None = None
     keep_leaks: bool = False
+    keep_subject: bool = False
     resamples: int = RESAMPLES
     progress: Progress = field(default=lambda title: nullcontext(lambda done, total: None))
 
@@ -62,6 +63,7 @@ def evaluate(
     controls: bool = False,
     limit: int | None = None,
     keep_leaks: bool = False,
+    keep_subject: bool = False,
     seed: int | None = None,
     resamples: int = RESAMPLES,
     progress: Progress | None = None,
@@ -81,6 +83,8 @@ def evaluate(
             query.
         limit: ask about at most so many pictures, the same ones for the same suite.
         keep_leaks: keep queries that share a picture with the index; the results then say so loudly.
+        keep_subject: let references of a query's own subject be retrieved, though the suite hides them; the results
+            then say so loudly.
         seed: of random captions, controls and resamples; default: the suite's.
         resamples: of intervals and p-values.
         progress: a context manager of a stage's title that gives ``update(done, total)``.
@@ -98,6 +102,7 @@ def evaluate(
         controls,
         limit,
         keep_leaks,
+        keep_subject,
         resamples,
         **({} if progress is None else {"progress": progress}),
     )
@@ -133,12 +138,18 @@ def _adjusted(suite: Suite, options: Options, seed: int | None) -> Suite:
     depths = {describer.k for describer in options.describers}
     if len(depths) > 1:
         raise InputError(f"describers with k {', '.join(map(str, sorted(depths)))}: give them the same k")
+    if options.keep_subject and suite.split.by == "leave-one-out":
+        raise InputError(f"{suite.file}: leaves one out, which would then be found: its own subject can't be kept")
     limits = [limit for limit in (options.limit, suite.split.limit) if limit is not None]
     return replace(
         suite,
         seed=suite.seed if seed is None else seed,
         k=tuple(depths) or suite.k,
-        split=replace(suite.split, limit=min(limits, default=None)),
+        split=replace(
+            suite.split,
+            limit=min(limits, default=None),
+            own_subject="keep" if options.keep_subject else suite.split.own_subject,
+        ),
     )
 
 

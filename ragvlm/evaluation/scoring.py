@@ -45,7 +45,9 @@ def score(
     answers = _answers(bench, systems, out)
     files.write_text(out / files.REFERENCES, "".join(line_of(_reference(bench, case)) for case in bench.cases))
     with progress("Scoring") as update:
-        figures, scores = tabulate(answers, chosen, pairs_of(systems), Draw(bench.seed, resamples), update)
+        controls = {system.name for system in systems if system.role == "control"}
+        draw = Draw(bench.seed, resamples)
+        figures, scores = tabulate(answers, chosen, pairs_of(systems), draw, controls, update)
     rows = [
         {"id": case.id, "system": name, "scores": {m: values[place] for m, values in of_system.items()}}
         for name, of_system in scores.items()

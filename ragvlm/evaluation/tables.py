@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,13 @@ def tabulate(
     measures: Sequence[Measure],
     pairs: Sequence[Pair] = (),
     draw: Draw | None = None,
+    ungrouped: Container[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Sequence[float | None]]]]:
     """The figures of metrics.json ("systems", "differences"), and by system and measure the items' own scores.
 
-    Holm's correction runs over all differences. Raises what the measures raise.
+    Systems of ``ungrouped`` get no figures by group. Holm's correction runs over all differences. Raises what
+    the measures raise.
     """
     draw = draw or Draw()
     systems: dict[str, dict[str, Any]] = {name: {} for name in answers}
@@ -53,7 +55,7 @@ def tabulate(
     for done, measure in enumerate(measures):
         found = {name: measure.statistics(items) for name, items in answers.items()}
         for name, stats in found.items():
-            systems[name][measure.name] = _figure(measure, stats, answers[name], draw)
+            systems[name][measure.name] = _figure(measure, stats, answers[name], draw, grouped=name not in ungrouped)
             if stats.scores is not None:
                 scores[name][measure.name] = [_number(float(score)) for score in stats.scores]
         differences += _differences(measure, answers, found, pairs, draw)
@@ -64,11 +66,11 @@ def tabulate(
     return {"systems": systems, "differences": differences}, scores
 
 
-def _figure(measure: Measure, stats: Statistics, items: Sequence[Item], draw: Draw) -> dict[str, Any]:
+def _figure(measure: Measure, stats: Statistics, items: Sequence[Item], draw: Draw, *, grouped: bool) -> dict[str, Any]:
     clusters = [item.cluster for item in items]
     groups = sorted({item.group for item in items if item.group is not None})
     by_group = {}
-    for group in groups if len(groups) > 1 else ():
+    for group in groups if grouped and len(groups) > 1 else ():
         chosen = np.array([item.group == group for item in items])
         of_group = [cluster for cluster, there in zip(clusters, chosen, strict=True) if there]
         by_group[group] = _rounded(_interval(_part(stats, chosen), of_group, draw).to_dict())
