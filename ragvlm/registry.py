@@ -15,10 +15,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from ragvlm.errors import InputError, missing_extra
+
+# how a plain type is told
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "bool": (bool, "true or false"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "str": (str, "words (a number as words stands in double quotes)"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +129,33 @@ def _entry(kind: str, name: str, row: Mapping[str, Any]) -> Entry:
 def create(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     """The plug-in ``name`` of ``kind``, made with its own and the given options.
 
-    ``name`` may be a plug-in's name and a model joined by a colon. Raises InputError for an unknown name or option,
-    MissingExtraError with the pip command where a package is absent, and whatever the plug-in raises.
+    ``name`` may be a plug-in's name and a model joined by a colon. Raises InputError for an unknown name or option and
+    for a value of another type than the option's, MissingExtraError with the pip command where a package is absent, and
+    whatever the plug-in raises.
     """
     plug_in, _, model = name.partition(":")
     entry = find(kind, plug_in)
     chosen = {**entry.arguments, **({"model": model} if model else {}), **options}
     maker = entry.load()
-    known = list(inspect.signature(maker).parameters)
-    for option in chosen:
+    known = inspect.signature(maker).parameters
+    for option, value in chosen.items():
         if option not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise InputError(f"{kind.removesuffix('s')} {plug_in!r} has no option {option!r}: {takes}")
+        if wanted := _other_type(value, known[option].annotation):
+            raise InputError(f"{kind.removesuffix('s')} {plug_in!r}: option {option!r} takes {wanted}, not {value!r}")
     return maker(**chosen)
+
+
+def _other_type(value: Any, annotation: Any) -> str | None:
+    """What a parameter takes, in words, where ``value`` isn't that; else, and where its type isn't simple, None."""
+    # a text such as "False" would else count as true, and run code that nobody trusts
+    names = {name.strip() for name in str(getattr(annotation, "__name__", annotation)).split("|")}
+    simple = names & set(_TYPES)
+    if not simple or names - simple - {"None"} or (value is None and "None" in names):
+        return None
+    fits = "bool" in simple if isinstance(value, bool) else any(isinstance(value, _TYPES[name][0]) for name in simple)
+    return None if fits else " or ".join(_TYPES[name][1] for name in sorted(simple))
 
 
 def takes(kind: str, name: str, option: str) -> bool:

@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ragvlm import registry
@@ -60,3 +61,39 @@ def test_a_checkpoint_is_pinned_by_its_row_and_overridden_by_the_caller() -> Non
     assert entry.model == f"hf-hub:lab/clip@{'c' * 40}"
     assert entry.arguments == {"model": entry.model}
     assert registry.Entry("encoders", "y", "m:Y", options={"k": 1}).arguments == {"k": 1}
+
+
+class Plugged:
+    def __init__(
+        self, *, n: int = 1, x: float = 1, trust: bool = False, name: str | None = None, rest: object = 0
+    ) -> None:
+        self.given = (n, x, trust, name, rest)
+
+
+WRONG = [
+    ("n", "many", "a whole number, not 'many'"),
+    ("n", 2.5, "a whole number, not 2.5"),
+    ("n", True, "a whole number, not True"),
+    ("x", "far", "a number, not 'far'"),
+    ("trust", "False", "true or false, not 'False'"),
+    ("trust", 1, "true or false, not 1"),
+    ("name", 100000.0, r"words \(.*\), not 100000.0"),
+    ("n", None, "a whole number, not None"),
+]
+
+
+@pytest.fixture
+def plugged(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = registry.Entry("encoders", "plugged", f"{__name__}:Plugged")
+    monkeypatch.setattr(registry, "find", lambda kind, name: entry)
+
+
+@pytest.mark.parametrize(("option", "value", "told"), WRONG)
+def test_a_value_of_another_type_is_refused(plugged: None, option: str, value: object, told: str) -> None:
+    with pytest.raises(InputError, match=rf"^encoder 'plugged': option {option!r} takes {told}$"):
+        registry.create("encoders", "plugged", {option: value})
+
+
+def test_a_value_of_the_type_is_taken(plugged: None) -> None:
+    options = {"n": np.int64(3), "x": 2, "trust": True, "name": None, "rest": [1]}
+    assert registry.create("encoders", "plugged", options).given == (3, 2, True, None, [1])
