@@ -18,7 +18,7 @@ from ragvlm.index import Index
 from ragvlm.prompt import clean, prompt_hash
 from ragvlm.queries import as_query
 from ragvlm.retrieve import Retrieved, SearchOptions, retrieve
-from ragvlm.templates import DEFAULT
+from ragvlm.templates import DEFAULT, load_template
 from ragvlm.types import Context, Description, Evidence, Float32, Generator, Prompt, Query
 from ragvlm.writing import Writer
 
@@ -66,6 +66,7 @@ class Describer:
                 f"index {self.index.path} has no calibration, so nothing could be refused: finish or repeat its "
                 "build (ragvlm index), or give alpha 0"
             )
+        load_template(template)  # a wrong one is told before weights are loaded
         name = generator if isinstance(generator, str) else generator.name
         self.generator = load_generator(name, **generator_options or {}) if isinstance(generator, str) else generator
         self.writer = Writer(self.generator, template, max_chars)

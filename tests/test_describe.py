@@ -20,7 +20,7 @@ from ragvlm.index import Index
 from ragvlm.prompt import prompt_hash
 from ragvlm.report import render_report, write_report
 from ragvlm.templates import template_names
-from ragvlm.types import Prompt, Record
+from ragvlm.types import Prompt, Query, Record
 
 
 class Says:
@@ -169,7 +169,7 @@ def test_a_batch_says_what_single_calls_say(index: Index) -> None:
         ({"alpha": 1.0}, "alpha is 1.0"),
         ({"threshold": 2.0}, "threshold is 2.0"),
         ({"generator": "gpt"}, "unknown generator"),
-        ({"template": "no-such"}, "unknown template"),
+        ({"template": "no-such", "generator": "vlm:no-such-folder"}, "unknown template"),  # before a model is loaded
         ({"colour": "red"}, "there is no option 'colour'"),
     ],
 )
@@ -179,8 +179,6 @@ def test_unusable_options_are_one_clear_line(index: Index, options: dict[str, An
 
 
 def test_words_can_not_be_described(index: Index) -> None:
-    from ragvlm.types import Query
-
     with pytest.raises(InputError, match="is words"):
         Describer(index)(Query(id="red", text="red"))
 
