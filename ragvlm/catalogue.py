@@ -95,7 +95,11 @@ def check(
         loaded = time.perf_counter()
         result = run[entry.kind](plug_in, picture)
         seconds = {"load": round(loaded - start, 2), "run": round(time.perf_counter() - loaded, 2)}
-        facts = {name: str(value) for name in ("device", "dtype") if (value := getattr(plug_in, name, None))}
+        facts = {
+            name: str(value).removeprefix("torch.")
+            for name in ("device", "dtype")
+            if (value := getattr(plug_in, name, None))
+        }
         found.append(
             {"kind": entry.kind.removesuffix("s"), "name": plug_in.name, **facts, **result}
             | {"seconds": seconds, "peak_memory_bytes": _peak_memory()}

@@ -61,6 +61,7 @@ def test_a_checkpoint_is_tried_from_its_folder(tmp_path: Path) -> None:
     assert facts["shared_space"] is True
     assert -1 <= facts["cosine"] <= 1
     assert facts["seconds"]["load"] > 0
+    assert facts["dtype"] == "float32"  # as --dtype takes it
 
 
 @pytest.fixture
