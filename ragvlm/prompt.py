@@ -132,5 +132,5 @@ def _too_long(prompt: Prompt, template: str, bound: int | None) -> InputError:
         return InputError(f"max_chars={bound}: {what} needs {_chars(prompt)} characters: give that many")
     return InputError(
         f"query {prompt.context.query.id!r}: {what} is too long for this generator: "
-        "take a shorter template, fewer or smaller pictures, or a generator with a longer context"
+        "take a shorter template or answer, fewer or smaller pictures, or a generator with a longer context"
     )

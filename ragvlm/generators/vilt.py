@@ -86,7 +86,7 @@ class ViltGenerator:
     def _check(self, prompt: Prompt) -> None:
         query, question = prompt.context.query, _question(prompt)
         if not question:
-            raise InputError(f"{self.name} answers questions only: ask one with --question (in Python Query.text)")
+            raise InputError(f"{self.name} answers questions only: ask one with --question (in Python question=)")
         tokens, most = len(self.processor.tokenizer(question)["input_ids"]), self._net.config.max_position_embeddings
         if tokens > most:
             raise InputError(

@@ -92,7 +92,7 @@ def test_it_answers_a_question_about_a_real_picture(folder: Path, blood: rv.Inde
     assert found.evidence[0].sentence in tinyvilt.ANSWERS
     assert found.text == describer(query).text
     assert found.provenance["question"] == "what cells?"
-    with pytest.raises(InputError, match=r"answers questions only: ask one with --question \(in Python Query.text\)$"):
+    with pytest.raises(InputError, match=r"answers questions only: ask one with --question \(in Python question=\)$"):
         describer(picture)
 
 
