@@ -1,4 +1,4 @@
-"""A suite: one question about one corpus, as a TOML file (``docs/evaluation.md`` shows all keys)."""
+"""A suite: one question about one corpus, as a TOML file (``docs/suites.md`` shows all keys)."""
 
 from __future__ import annotations
 

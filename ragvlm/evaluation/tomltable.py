@@ -40,6 +40,7 @@ class TomlTable:
             raise InputError(f"{file}: is not TOML ({one_line(str(error))})") from error
 
     def __contains__(self, key: str) -> bool:
+        self._asked.add(key)
         return key in self._values
 
     def wrong(self, key: str, what: str) -> InputError:
