@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import distributions
@@ -25,6 +26,7 @@ _PACKAGES = ("numpy", "onnxruntime", "torch", "transformers", "faiss-cpu", "llam
 def claimed(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> Iterator[None]:
     """Make or take up the run in ``folder``, and hold it against other processes.
 
+    A run that has predicted nothing yet is begun anew where suite or settings are others now.
     Raises InputError where it holds another suite's run, one of other ``settings`` (the first that differs is named),
     or something else; StoreError where another process writes it, or where it can't be written.
     """
@@ -34,6 +36,10 @@ def claimed(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> Iterator
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / _LOCK, timeout=0):
+            if _differs(folder, suite, settings):
+                for name in (LEAKAGE, NEIGHBOURS, PREDICTIONS, CONFIG, SUITE):
+                    (folder / name).unlink(missing_ok=True)
+                shutil.rmtree(folder / INDEX, ignore_errors=True)
             if not (folder / SUITE).exists():
                 with atomic_path(folder / SUITE) as temporary:
                     temporary.write_bytes(suite)
@@ -47,20 +53,26 @@ def claimed(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> Iterator
 def _check(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> None:
     if not folder.exists():
         return
-    known, config = folder / SUITE, folder / CONFIG
-    if not known.is_file():
+    if not (folder / SUITE).is_file():
         other = next((path.name for path in _listed(folder) if not path.name.startswith(".")), None)
         if other is not None:
             raise InputError(f"{folder} holds {one_line(other)!r}, no run: choose another --out")
         return
-    if known.read_bytes() != suite:
-        raise InputError(f"{folder} holds a run of another suite ({known} differs): choose another --out")
-    if config.is_file():
-        there = read_json(config)
-        for name, value in json.loads(json.dumps(settings)).items():
-            if there.get(name) != value:
-                shown = one_line(f"{name} {json.dumps(there.get(name))}, not {json.dumps(value)}")
-                raise InputError(f"{folder} holds a run with {shown}: choose another --out")
+    begun = (folder / PREDICTIONS).is_file() and (folder / PREDICTIONS).stat().st_size > 0
+    if begun and (other := _differs(folder, suite, settings)):
+        raise InputError(f"{folder} holds a run {other}: choose another --out")
+
+
+def _differs(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> str:
+    """How the run in ``folder`` differs from the one that is wanted; empty where it doesn't, or where there is none."""
+    known, config = folder / SUITE, folder / CONFIG
+    if known.is_file() and known.read_bytes() != suite:
+        return f"of another suite ({known} differs)"
+    there = read_json(config) if config.is_file() else dict(settings)
+    for name, value in json.loads(json.dumps(settings)).items():
+        if there.get(name) != value:
+            return one_line(f"with {name} {json.dumps(there.get(name))}, not {json.dumps(value)}")
+    return ""
 
 
 def _listed(folder: Path) -> list[Path]:

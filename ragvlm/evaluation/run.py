@@ -23,6 +23,7 @@ from ragvlm.evaluation.scoring import check_measures, score
 from ragvlm.evaluation.split import Parts, parts_of
 from ragvlm.evaluation.suite import Suite, load_suite
 from ragvlm.index import Index
+from ragvlm.registry import find
 from ragvlm.statistics import RESAMPLES
 from ragvlm.types import Classifier, Encoder, Generator
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ragvlm.describe import Describer
 
 RUNS = Path("eval/runs")
+SEARCHES = ("image", "fused")
 DEFAULT_SYSTEMS = {"describe": ("consensus",)}
 
 
@@ -135,6 +137,7 @@ def _adjusted(suite: Suite, options: Options, seed: int | None) -> Suite:
         raise InputError(
             f"{suite.file}: nothing here predicts boxes; score another program's with: ragvlm score --task ground"
         )
+    _check_names(suite, options.systems)
     depths = {describer.k for describer in options.describers}
     if len(depths) > 1:
         raise InputError(f"describers with k {', '.join(map(str, sorted(depths)))}: give them the same k")
@@ -151,6 +154,17 @@ def _adjusted(suite: Suite, options: Options, seed: int | None) -> Suite:
             own_subject="keep" if options.keep_subject else suite.split.own_subject,
         ),
     )
+
+
+def _check_names(suite: Suite, systems: Sequence[Any]) -> None:
+    """Refuse names that aren't known before long work begins."""
+    names = [system for system in systems if isinstance(system, str)]
+    if suite.task == "retrieve":
+        if wrong := [name for name in names if name not in SEARCHES]:
+            raise InputError(f"unknown mode of search {wrong[0]!r}: choose one of {', '.join(SEARCHES)}")
+        return
+    for name in names:
+        find("classifiers" if suite.task == "classify" else "generators", name.partition(":")[0])
 
 
 def _run(suite: Suite, options: Options, out: Path) -> Results:

@@ -90,23 +90,23 @@ rv.evaluate("consensus", suite=sys.argv[1], out=sys.argv[2], encoder=ColourEncod
 """
 
 
-@pytest.mark.parametrize("file", ["index", "neighbours.jsonl", "predictions.jsonl"])
-def test_a_killed_run_goes_on_to_the_same_bytes(suite: Path, file: str) -> None:
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(suite: Path) -> None:
     whole = run(suite, "whole", "consensus", controls=True)
     out = suite.parent / "killed"
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
-    child = subprocess.Popen([sys.executable, "-c", SCRIPT, suite, out], env=env)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and child.poll() is None:
-        if (out / file).exists() and (file == "index" or (out / file).stat().st_size > 300):
-            break
-        time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    assert not (out / "metrics.json").exists()
-    if file != "index":
-        with (out / file).open("ab") as stream:  # as a kill in the middle of a write leaves it
-            stream.write(b'{"id": "a0')
+    for file in ("index", "neighbours.jsonl", "predictions.jsonl"):
+        child = subprocess.Popen([sys.executable, "-c", SCRIPT, suite, out], env=env)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and child.poll() is None:
+            if (out / file).exists() and (file == "index" or (out / file).stat().st_size > 300):
+                break
+            time.sleep(0.002)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        assert not (out / "metrics.json").exists()
+        if file != "index":
+            with (out / file).open("ab") as stream:  # as a kill in the middle of a write leaves it
+                stream.write(b'{"id": "a0')
     resumed = run(suite, "killed", "consensus", controls=True)
     assert kept(resumed.folder) == kept(whole.folder)
 
@@ -151,6 +151,16 @@ def test_a_folder_with_another_run_is_refused_in_one_line(suite: Path) -> None:
 def test_unusable_options_are_one_line(suite: Path, options: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         run(suite, "run", **options)
+
+
+def test_a_run_that_predicted_nothing_may_be_asked_for_anew(suite: Path) -> None:
+    (suite.parent / "corpus" / "p03.png").rename(suite.parent / "p03.png")
+    (suite.parent / "corpus" / "p03.png").write_bytes(b"no picture")
+    with pytest.raises(rv.RagvlmError, match=r"p03\.png"):
+        run(suite, "run")
+    (suite.parent / "p03.png").replace(suite.parent / "corpus" / "p03.png")
+    anew = run(suite, "run", "nearest", seed=3)
+    assert kept(anew.folder) == kept(run(suite, "other", "nearest", seed=3).folder)
 
 
 def test_a_line_that_was_changed_is_refused(suite: Path) -> None:
