@@ -38,7 +38,7 @@ class MedMnistReader:
 
     The name of the file says which set it is, and so what the labels are called (``data/medmnist.toml``); in a file of
     another name they are numbers. ChestMNIST has {name: truth value} for each of its labels. Pictures are copied once,
-    as PNG, into the cache folder. Nothing is unpickled, and an array is never held as a whole.
+    as BMP, into the cache folder. Nothing is unpickled, and an array is never held as a whole.
     """
 
     name = "medmnist"
@@ -98,7 +98,7 @@ def _records(path: Path, archive: zipfile.ZipFile, split: str, known: Mapping[st
         for number, (image, row) in enumerate(zip(images, rows, strict=True)):
             yield Record(
                 id=f"{split}/{number:06d}",
-                image=str(embedded.keep(_png(image), "x.png")),
+                image=str(embedded.keep(_bmp(image), "x.bmp")),
                 modality=known.get("modality"),
                 labels=_labels(row.reshape(-1).tolist(), known, f"{where}_labels, row {number + 1}"),
                 source=f"MedMNIST, {path.stem}",
@@ -149,7 +149,8 @@ def _labels(numbers: list[int], known: Mapping[str, Any], where: str) -> dict[st
     return {"label": names[number]}
 
 
-def _png(pixels: NDArray[Any]) -> bytes:
+def _bmp(pixels: NDArray[Any]) -> bytes:
+    # not compressed: the same bytes, and so the same fingerprint of the corpus, with every version of zlib
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "BMP")
     return buffer.getvalue()
