@@ -67,6 +67,98 @@ _LABELS = tuple(
     )
     for part in _PARTS
 )
+_MODULE = "ragvlm.measures."
+_IOU = r"(?P<threshold>\d?\.\d+|1)"
+_RANKED = Family(
+    "retrieve",
+    r"(?P<kind>mAP|Recall|Precision|nDCG|MRR|hit)(@(?P<k>\d+))?",
+    f"{_MODULE}retrieval:retrieval",
+    "mAP|nDCG|MRR, mAP|Recall|Precision|nDCG|MRR|hit@K",
+    ("nDCG@10", "mAP@10", "MRR", "Recall@1", "Recall@5", "Recall@10", "Precision@5", "hit@1", "hit@5"),
+)
+_CLASSIFICATION = (
+    Family(
+        "classify",
+        r"(?P<name>accuracy|balanced accuracy|(macro|weighted) (precision|recall|F1))",
+        f"{_MODULE}classification:agreement",
+        "accuracy, balanced accuracy, macro|weighted precision|recall|F1",
+        ("accuracy", "balanced accuracy", "macro precision", "macro recall", "macro F1", "weighted F1"),
+    ),
+    Family(
+        "classify",
+        r"(?P<kind>AUROC|AUPRC)( \((?P<label>.+)\))?",
+        f"{_MODULE}classification:area",
+        "AUROC|AUPRC, AUROC|AUPRC (LABEL)",
+        ("AUROC", "AUPRC"),
+    ),
+    Family("classify", "quadratic kappa", f"{_MODULE}classification:Kappa", "quadratic kappa", ("quadratic kappa",)),
+    Family(
+        "classify",
+        r"ECE( \((?P<bins>\d+) bins\))?",
+        f"{_MODULE}classification:CalibrationError",
+        "ECE, ECE (N bins)",
+        ("ECE (15 bins)",),
+    ),
+)
+_ANSWERS = (
+    Family("vqa", "Exact Match", f"{_MODULE}qa:ExactMatch", "Exact Match", ("Exact Match",)),
+    Family("vqa", "token F1", f"{_MODULE}qa:TokenF1", "token F1", ("token F1",)),
+    Family("vqa", "closed accuracy", f"{_MODULE}qa:ClosedAccuracy", "closed accuracy", ("closed accuracy",)),
+    Family("vqa", r"BLEU-(?P<order>[1-4])", f"{_TEXT}Bleu", "BLEU-1..4", ("BLEU-1",), {"task": "vqa"}),
+    Family(
+        "vqa",
+        r"METEOR \(exact, stem\)",
+        f"{_TEXT}Meteor",
+        "METEOR (exact, stem)",
+        ("METEOR (exact, stem)",),
+        {"task": "vqa"},
+    ),
+    Family(
+        "vqa",
+        r"METEOR \(exact, stem, synonym\)",
+        f"{_TEXT}Meteor",
+        "METEOR (exact, stem, synonym)",
+        options={"task": "vqa", "synonyms": True},
+    ),
+    Family("vqa", r"(?P<figure>.+) \((?P<group>open|closed)\)", f"{_MODULE}qa:of_group", "any of these (open|closed)"),
+)
+_REGIONS = (
+    Family("ground", "(?P<name>IoU|Dice)", f"{_MODULE}regions:overlap", "IoU, Dice", ("IoU", "Dice")),
+    Family("ground", f"Acc@IoU{_IOU}", f"{_MODULE}regions:reached", "Acc@IoU0.5", ("Acc@IoU0.5",)),
+    Family(
+        "ground",
+        f"(?P<kind>Precision|Recall|F1)@IoU{_IOU}",
+        f"{_MODULE}detection:matched",
+        "Precision|Recall|F1@IoU0.5",
+        ("Precision@IoU0.5", "Recall@IoU0.5"),
+    ),
+    Family(
+        "ground",
+        rf"mAP@(\[\.5:\.95\]|IoU{_IOU})",
+        f"{_MODULE}detection:mean_average_precision",
+        "mAP@[.5:.95], mAP@IoU0.5",
+        ("mAP@[.5:.95]", "mAP@IoU0.5"),
+    ),
+    Family("ground", "pointing game", f"{_MODULE}regions:PointingGame", "pointing game", ("pointing game",)),
+)
+_PICTURES = (
+    Family("pictures", "SSIM", f"{_MODULE}pictures:Ssim", "SSIM", ("SSIM",)),
+    Family("pictures", "PSNR", f"{_MODULE}pictures:Psnr", "PSNR", ("PSNR",)),
+    Family(
+        "pictures",
+        r"Fr[eé]chet distance( \((?P<encoder>.+)\))?",
+        f"{_MODULE}pictures:FrechetDistance",
+        "Frechet distance (ENCODER)",
+        ("Frechet distance (embedded)",),
+    ),
+    Family(
+        "pictures",
+        r"KID( \((?P<encoder>.+)\))?",
+        f"{_MODULE}pictures:KernelDistance",
+        "KID (ENCODER)",
+        ("KID (embedded)",),
+    ),
+)
 FAMILIES: tuple[Family, ...] = (
     Family("describe", r"BLEU-(?P<order>[1-4])", f"{_TEXT}Bleu", "BLEU-1..4", ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")),
     Family("describe", r"ROUGE-L", f"{_TEXT}RougeL", "ROUGE-L", ("ROUGE-L",)),
@@ -81,8 +173,19 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family("describe", r"CIDEr-D", "ragvlm.measures.cider:CiderD", "CIDEr-D", ("CIDEr-D",)),
     Family("describe", r"chrF", f"{_TEXT}ChrF", "chrF", ("chrF",)),
+    Family(
+        "describe",
+        r"BERTScore( (?P<part>precision|recall|F1))?(?P<idf> \(idf\))?( layer (?P<layer>\d+))?( \[(?P<model>.+)\])?",
+        "ragvlm.measures.bertscore:bert_score",
+        "BERTScore [precision|recall] [(idf)] [layer N] [[MODEL]]",
+    ),
     *_FACTS,
     *_LABELS,
+    *_ANSWERS,
+    *_CLASSIFICATION,
+    _RANKED,
+    *_REGIONS,
+    *_PICTURES,
 )
 
 

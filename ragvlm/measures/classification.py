@@ -19,6 +19,12 @@ from ragvlm.measures.base import Float64, Item, Statistics, library
 from ragvlm.measures.outcomes import NONE, Outcomes, by_class, count, share
 from ragvlm.types import Int64
 
+AGREEMENTS = (
+    "accuracy",
+    "balanced accuracy",
+    *(f"{average} {figure}" for average in ("macro", "weighted") for figure in ("precision", "recall", "F1")),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -113,8 +119,8 @@ class Area:
     In [0, 1], higher is better. The mean is over the classes for which the area is defined, that is with items in
     and, for AUROC, out of the class. Of two classes whose probabilities add up to 1 the mean AUROC is the common
     binary AUROC; the AUPRC of the two differ, and a paper's binary AUPRC is "AUPRC (positive label)". Items whose
-    prediction has no probabilities are left out. Raises InputError as ``Outcomes.of`` does, and for a ``label`` that
-    doesn't occur.
+    prediction has no probabilities are left out; without an item of the ``label`` it isn't defined. Raises InputError
+    as ``Outcomes.of`` does.
     """
 
     kind: str
@@ -136,16 +142,14 @@ class Area:
     def statistics(self, items: Sequence[Item]) -> Statistics:
         """Rows: the position of the true label, then for each class the rank of its probability among the items'."""
         found = Outcomes.of(items)
-        if self.label is not None and self.label not in found.labels:
-            raise InputError(f"{self.name}: no item has that label; the labels are {', '.join(found.labels)}")
-        classes = range(len(found.labels)) if self.label is None else [found.labels.index(self.label)]
+        classes = [c for c, label in enumerate(found.labels) if self.label in (None, label)]
         ranked = [ranks(column) for column in found.probabilities.T]
         rows = np.stack([found.truth, *ranked], axis=1)
         rows[np.isnan(found.probabilities).any(axis=1)] = np.nan
-        area = auroc if self.kind == "AUROC" else average_precision
+        of_class = auroc if self.kind == "AUROC" else average_precision
 
         def reduce(chosen: Float64) -> float:
-            areas = [area(chosen[:, 0] == c, chosen[:, 1 + c]) for c in classes]
+            areas = [of_class(chosen[:, 0] == c, chosen[:, 1 + c]) for c in classes]
             defined = [value for value in areas if not math.isnan(value)]
             return float(np.mean(defined)) if defined else math.nan
 
@@ -193,6 +197,19 @@ class CalibrationError:
             return float(np.abs(sums).sum() / len(chosen)) if len(chosen) else math.nan
 
         return Statistics(np.stack([bins, gap], axis=1), reduce)
+
+
+def agreement(name: str) -> Agreement:
+    """The measure ``name`` of AGREEMENTS, upper or lower case. Raises InputError for another."""
+    known = {figure.lower(): figure for figure in AGREEMENTS}
+    if name.lower() not in known:
+        raise InputError(f"unknown classification measure {name!r}: choose one of {', '.join(AGREEMENTS)}")
+    return Agreement(known[name.lower()])
+
+
+def area(kind: str, label: str | int | None = None) -> Area:
+    """AUROC or AUPRC (``kind``, upper or lower case) of one ``label``; None takes the mean over all."""
+    return Area(kind.upper(), None if label is None else str(label))
 
 
 def _kappa(sums: Float64) -> float:

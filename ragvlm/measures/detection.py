@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ragvlm.measures.base import Float64, Item, Statistics, refuse
+from ragvlm.measures.base import Float64, Item, Statistics
 from ragvlm.measures.boxes import Bools, Box, Sides, box_iou
 from ragvlm.measures.regions import check_threshold
 from ragvlm.types import Int64
@@ -22,6 +22,7 @@ COCO_THRESHOLDS = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
 MAX_BOXES = 100  # of an item and label, as COCO has it
 _RECALLS = np.linspace(0, 1, 101)
 _Pair: TypeAlias = tuple[tuple[Box, ...], tuple[Box, ...]]  # found and right boxes
+_Labelled: TypeAlias = dict[str | None, _Pair]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class Matched:
     """Precision, Recall or F1 (``kind``) of detected boxes at the IoU ``threshold``, over the boxes of all items.
 
     With TP matched boxes: TP / boxes found, TP / right boxes, 2 TP / (boxes found + right boxes). In [0, 1], higher is
-    better. An item's own score is the same figure on the item, NaN where its denominator is 0. Raises InputError as
-    ``Sides.of`` does, for masks, and for a threshold outside (0, 1].
+    better. An item's own score is the same figure on the item, NaN where its denominator is 0. Not defined for items
+    with masks. Raises InputError as ``Sides.of`` does, and for a threshold outside (0, 1].
     """
 
     kind: str
@@ -57,8 +58,11 @@ class Matched:
         rows = np.array([self._row(item) for item in items], dtype=np.float64).reshape(-1, 3)
         return Statistics(rows, self._reduce, np.array([self._reduce(row[None]) for row in rows]), additive=True)
 
-    def _row(self, item: Item) -> tuple[int, int, int]:
-        pairs = _labelled(item).values()
+    def _row(self, item: Item) -> tuple[float, float, float]:
+        labelled = _labelled(item)
+        if labelled is None:
+            return math.nan, math.nan, math.nan
+        pairs = labelled.values()
         matched = sum(int(matches(found, right, (self.threshold,)).sum()) for found, right in pairs)
         return matched, sum(len(found) for found, _ in pairs), sum(len(right) for _, right in pairs)
 
@@ -106,8 +110,9 @@ class MeanAveragePrecision:
 
     def statistics(self, items: Sequence[Item]) -> Statistics:
         """Rows: the item's number, which ``reduce`` looks up."""
-        classes = [_Class.of(pairs, self.thresholds) for pairs in _by_label(items)]
-        rows = np.arange(len(items), dtype=np.float64)[:, None]
+        of_items = [_labelled(item) for item in items]
+        classes = [_Class.of(pairs, self.thresholds) for pairs in _by_label(of_items)]
+        rows = np.array([math.nan if of is None else i for i, of in enumerate(of_items)], dtype=np.float64)[:, None]
 
         def reduce(chosen: Float64) -> float:
             times = np.bincount(chosen[:, 0].astype(np.int64), minlength=len(items)).astype(np.float64)
@@ -171,15 +176,26 @@ def matches(found: Sequence[Box], right: Sequence[Box], thresholds: Sequence[flo
     return out
 
 
-def _labelled(item: Item) -> dict[str | None, _Pair]:
+def matched(kind: str, threshold: str | float) -> Matched:
+    """Precision, Recall or F1 (upper or lower case) at a threshold that may be written as text."""
+    return Matched(kind.capitalize(), float(threshold))
+
+
+def mean_average_precision(threshold: str | float | None = None) -> MeanAveragePrecision:
+    """COCO's mAP at one IoU threshold, which may be written as text; None takes COCO's ten."""
+    return MeanAveragePrecision() if threshold is None else MeanAveragePrecision((float(threshold),))
+
+
+def _labelled(item: Item) -> _Labelled | None:
+    """Found and right boxes by label; None for masks."""
     pairs = Sides.of(item).pairs
     if any(region.mask is not None for pair in pairs.values() for region in pair):
-        raise refuse([item], "masks can't be matched as boxes are: give boxes, or choose IoU or Dice")
+        return None
     return {label: (found.boxes, right.boxes) for label, (found, right) in pairs.items()}
 
 
-def _by_label(items: Sequence[Item]) -> list[list[_Pair]]:
+def _by_label(of_items: Sequence[_Labelled | None]) -> list[list[_Pair]]:
     """For each label that occurs, each item's found and right boxes."""
-    of_items = [_labelled(item) for item in items]
-    labels = sorted({label for of in of_items for label in of}, key=lambda label: label or "")
-    return [[of.get(label, ((), ())) for of in of_items] for label in labels]
+    told = [of or {} for of in of_items]
+    labels = sorted({label for of in told for label in of}, key=lambda label: label or "")
+    return [[of.get(label, ((), ())) for of in told] for label in labels]

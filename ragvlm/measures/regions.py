@@ -115,6 +115,16 @@ class PointingGame:
         return float(np.mean(hits)) if hits else math.nan
 
 
+def overlap(name: str) -> Overlap:
+    """IoU or Dice, upper or lower case."""
+    return Overlap("Dice" if name.lower() == "dice" else "IoU")
+
+
+def reached(threshold: str | float) -> Reached:
+    """``Reached`` at a threshold that may be written as text."""
+    return Reached(float(threshold))
+
+
 def check_threshold(threshold: float) -> None:
     """Raise InputError for an IoU outside (0, 1]."""
     if not 0 < threshold <= 1:

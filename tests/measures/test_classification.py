@@ -13,11 +13,8 @@ from sklearn import metrics
 
 from ragvlm.errors import InputError
 from ragvlm.measures.base import Item, Measure
-from ragvlm.measures.classification import Agreement, Area, CalibrationError, Kappa
+from ragvlm.measures.classification import AGREEMENTS, Agreement, Area, CalibrationError, Kappa, agreement, area
 from ragvlm.measures.outcomes import confusion, per_class
-
-AGREEMENTS = ["accuracy", "balanced accuracy"]
-AGREEMENTS += [f"{average} {figure}" for average in ("macro", "weighted") for figure in ("precision", "recall", "F1")]
 
 
 def item(prediction: Any, label: Any, name: str = "a", **facts: Any) -> Item:
@@ -226,13 +223,18 @@ def test_refuses_in_one_line_that_names_the_item(items: list[Item], words: str) 
 
 
 def test_refuses_options_that_mean_nothing() -> None:
-    with pytest.raises(InputError, match="no item has that label"):
-        Area("AUROC", "cell").statistics(TWO)
     with pytest.raises(InputError, match="bins"):
         CalibrationError(0)
+    with pytest.raises(InputError, match="choose one of accuracy"):
+        agreement("micro F1")
+
+
+def test_a_label_that_does_not_occur_has_no_area() -> None:
+    assert math.isnan(Area("AUROC", "cell").statistics(TWO).value)
 
 
 def test_measures_are_values() -> None:
     assert len({Area("AUROC"), Area("AUROC"), Area("AUROC", "sick"), CalibrationError(), CalibrationError(15)}) == 3
     assert [Area("AUPRC", "sick").name, CalibrationError().name] == ["AUPRC (sick)", "ECE (15 bins)"]
     assert not CalibrationError().higher_is_better
+    assert (agreement("Macro f1"), area("auprc", 1)) == (Agreement("macro F1"), Area("AUPRC", "1"))

@@ -13,7 +13,7 @@ from detections import pictures
 from ragvlm.errors import InputError
 from ragvlm.measures.base import Item
 from ragvlm.measures.boxes import Box
-from ragvlm.measures.detection import Matched, MeanAveragePrecision
+from ragvlm.measures.detection import Matched, MeanAveragePrecision, matched, mean_average_precision
 from ragvlm.statistics import interval
 
 COCO, AT_50, AT_75 = MeanAveragePrecision(), MeanAveragePrecision((0.5,)), MeanAveragePrecision((0.75,))
@@ -118,7 +118,13 @@ def test_names_and_refusals() -> None:
             Matched("Precision", wrong)
         with pytest.raises(InputError, match="threshold"):
             MeanAveragePrecision((0.5, wrong))
-    masks = [Item("pic7", "s", np.ones((2, 2)), np.ones((2, 2)))]
-    for measure in (COCO, Matched("Precision")):
-        with pytest.raises(InputError, match=r"'pic7'.*masks"):
-            measure.statistics(masks)
+    assert (matched("precision", "0.50"), matched("f1", 0.75)) == (Matched("Precision", 0.5), Matched("F1", 0.75))
+    assert (mean_average_precision(".5"), mean_average_precision()) == (AT_50, COCO)
+
+
+def test_masks_are_no_boxes() -> None:
+    masks = Item("pic7", "s", np.ones((2, 2)), np.ones((2, 2)))
+    for measure in (COCO, AT_50, Matched("Precision")):
+        assert math.isnan(measure.statistics([masks]).value)
+        assert measure.statistics([masks, *BY_HAND]).defined.tolist() == [False, True]
+        assert measure.statistics([masks, *BY_HAND]).value == measure.statistics(BY_HAND).value
