@@ -70,13 +70,12 @@ class Entry:
 
     @property
     def cached(self) -> bool:
-        """Whether the hub's cache on this computer holds something of its checkpoint."""
-        if not self.hub_id or importlib.util.find_spec("huggingface_hub") is None:
-            return False
-        from huggingface_hub.constants import HF_HUB_CACHE
-
-        snapshots = Path(HF_HUB_CACHE) / f"models--{self.hub_id.replace('/', '--')}" / "snapshots"
-        return (snapshots / self.revision).is_dir() if self.revision else any(snapshots.glob("*"))
+        """Whether the hub's cache here holds weights of its checkpoint, and its text tower where one is apart."""
+        tower, _, commit = str(self.options.get("text_tower", "")).partition("@")
+        return bool(self.hub_id) and (
+            any(path.suffix in {".safetensors", ".bin", ".pt"} for path in _snapshot(str(self.hub_id), self.revision))
+            and (not tower or any(path.name == "config.json" for path in _snapshot(tower, commit)))
+        )
 
     @property
     def command(self) -> str | None:
@@ -109,6 +108,15 @@ class Entry:
         facts = {name: value for name, value in asdict(self).items() if name not in hidden}
         facts |= {"kind": self.kind.removesuffix("s"), "languages": list(self.languages)}
         return {**facts, "usable": self.command is None, "command": self.command}
+
+
+def _snapshot(repo: str, commit: str | None) -> list[Path]:
+    """The files of a repository in the hub's cache."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return []
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return list((Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots").glob(f"{commit or '*'}/*"))
 
 
 @cache

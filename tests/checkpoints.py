@@ -21,6 +21,16 @@ def save(folder: Path, net: Any, processor: Any, tokenizer: Any) -> Path:
     return folder
 
 
+def pickled(folder: Path) -> Path:
+    """The checkpoint in ``folder`` with its weights as a pickled state dict, as old repositories have them."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
 def seeded(kind: Any, config: Any) -> Any:
     """A model with random weights of a size that makes different inputs differ."""
     import torch

@@ -16,7 +16,7 @@ ORDER = re.findall(
     encoders labelsets classifiers stores index queries duplicates fusion retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
     measures statistics evaluation
-    catalogue modelpage report terminal arguments output commands cli
+    catalogue modelpage report terminal arguments output commands cli __main__
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

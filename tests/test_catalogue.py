@@ -92,7 +92,11 @@ def test_a_checkpoint_is_usable_once_it_is_in_the_cache(tmp_path: Path) -> None:
     clip = entries("encoders")["clip"]
     assert (row()["usable"], row()["command"]) == (False, "ragvlm models pull clip")
     name = f"models--{str(clip.hub_id).replace('/', '--')}"
-    (tmp_path / "hub" / name / "snapshots" / str(clip.revision)).mkdir(parents=True)
+    snapshot = tmp_path / "hub" / name / "snapshots" / str(clip.revision)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").touch()
+    assert not row()["usable"]
+    (snapshot / "model.safetensors").touch()
     assert (row()["usable"], row()["command"]) == (True, None)
 
 

@@ -30,9 +30,9 @@ ENCODERS: dict[str, Callable[[Path], Path]] = {
     "mobileclip": openclips.mobileclip,
     "biovil-t": biovilts.biovilt,
     "clip": checkpoints.clip,
-    "pubmedclip": checkpoints.clip,
+    "pubmedclip": lambda folder: checkpoints.pickled(checkpoints.clip(folder)),  # as its repository
     "clipmd": checkpoints.clip,
-    "plip": checkpoints.clip,
+    "plip": lambda folder: checkpoints.pickled(checkpoints.clip(folder)),
     "medsiglip": checkpoints.siglip,
     "vit": partial(tinyclassifiers.build, "vit"),
     "resnet": partial(tinyclassifiers.build, "resnet"),
@@ -48,7 +48,7 @@ GENERATORS: dict[str, Callable[[Path], Path]] = {
     "blip2": partial(tinyvlm.build, "blip2-t5"),
     "git": partial(tinyvlm.build, "git"),
     "moondream": tinymoondream.build,
-    "vilt": tinyvilt.build,
+    "vilt": lambda folder: checkpoints.pickled(tinyvilt.build(folder)),
 }
 CLASSIFIERS: dict[str, Callable[[Path], Path]] = {
     "vit": partial(tinyclassifiers.build, "vit"),

@@ -135,7 +135,7 @@ def _text_tower(folder: Path, dtype: Any) -> tuple[Any, Any]:
 
     # these two are the package's own, so what the checkpoint names as its code is not looked at
     net, found = CXRBertModel.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        folder, dtype=dtype, **hub.reading(folder), local_files_only=True, output_loading_info=True
     )
     if absent := sorted(found["missing_keys"]):  # transformers fills them with random numbers
         raise RagvlmError(f"{len(absent)} weights are missing, the first is {absent[0]!r}")

@@ -16,6 +16,9 @@ _FOLDER = "local-dir:"
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", _INDEX)
+# a state dict of plain tensors, which torch reads without running what a pickle may hold (weights_only)
+_STATE = "pytorch_model.bin"
+_STATES = (_STATE, "pytorch_model-*-of-*.bin", f"{_STATE}.index.json")
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZER_RULES = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model")
 _TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -23,6 +26,7 @@ _TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "adde
 _WRITING = ("generation_config.json", "chat_template.jinja", "chat_template.json", "video_preprocessor_config.json")
 TOKENIZER = (*_TOKENIZER_RULES, *_TOKENIZER_SETTINGS)
 _PATTERNS = ("config.json", *_WEIGHTS, *_PREPROCESSING, *TOKENIZER, *_WRITING)
+_NO_WEIGHTS = f"model.safetensors and no {_STATE}"
 _PATIENCE = 10.0  # seconds until a silent network counts as none
 
 
@@ -32,7 +36,9 @@ def split_revision(model: str, revision: str | None) -> tuple[str, str | None]:
     ``revision`` wins over the one in ``model``. Raises InputError for what is neither a folder nor a hub id.
     """
     path = Path(model.removeprefix(_FOLDER)).expanduser()
-    if model and path.is_dir():
+    if not model:
+        raise InputError("this name stands for no checkpoint by itself: give one, as in NAME:ORG/MODEL or NAME:FOLDER")
+    if path.is_dir():
         return str(path.resolve()), None
     if model.startswith(_FOLDER) or not is_hub_id(model):
         raise InputError(
@@ -62,15 +68,16 @@ def checkpoint(
     own code prepares pictures. ``extra`` are files that must be there besides.
 
     Raises RagvlmError, with the next step, for a model that is neither cached nor within reach, for one that is gated,
-    and for a folder without configuration, preprocessing, tokenizer or safetensors weights.
+    and for a folder without configuration, preprocessing, tokenizer or weights.
     """
     patterns = [*_PATTERNS, *extra, *(["*.py"] if code else [])]
 
     def choose(names: list[str]) -> list[str]:
-        if not any(Path(name).match(pattern) for name in names for pattern in _WEIGHTS):
-            lack = _no_safetensors(any(Path(name).match("pytorch_model*.bin") for name in names))
-            raise RagvlmError(f"{_with(model, revision)} holds no {lack}: give a revision or a folder that does")
-        return []
+        if any(Path(name).match(pattern) for name in names for pattern in _WEIGHTS):
+            return []
+        if states := [name for name in names if any(Path(name).match(pattern) for pattern in _STATES)]:
+            return states
+        raise RagvlmError(f"{_with(model, revision)} holds no {_NO_WEIGHTS}: give a revision or a folder that does")
 
     def lacks(folder: Path) -> str | None:
         absent = [name for name in extra if not (folder / name).is_file()]
@@ -139,6 +146,11 @@ def weight_paths(folder: Path) -> list[Path]:
     return [folder / name for name in _weights(folder)]
 
 
+def reading(folder: Path) -> dict[str, bool]:
+    """How transformers shall read the weights in ``folder``: from safetensors, else a state dict as plain tensors."""
+    return {"use_safetensors": _weights(folder)[0].endswith(".safetensors"), "weights_only": True}
+
+
 def weight_bytes(folder: Path) -> int:
     """How many bytes the weights of a checkpoint take on disk."""
     return sum(path.stat().st_size for path in weight_paths(folder))
@@ -182,9 +194,12 @@ def has_tokenizer(folder: Path) -> bool:
 
 def _weights(folder: Path) -> list[str]:
     """Names of the weight files; those that an index lists may be absent."""
-    if (folder / "model.safetensors").is_file():
-        return ["model.safetensors"]
-    return sorted(set(read_json(folder / _INDEX).get("weight_map", {}).values()))
+    for whole, index in (("model.safetensors", _INDEX), (_STATE, f"{_STATE}.index.json")):
+        if (folder / whole).is_file():
+            return [whole]
+        if parts := set(read_json(folder / index).get("weight_map", {}).values()):
+            return sorted(parts)
+    return []
 
 
 def _lacks(folder: Path, tokenizer: bool, processor: bool) -> str | None:
@@ -195,8 +210,7 @@ def _lacks(folder: Path, tokenizer: bool, processor: bool) -> str | None:
         return "config.json"
     weights = _weights(folder)
     if not weights or not all((folder / name).is_file() for name in weights):
-        pickled = any(folder.glob("pytorch_model*.bin"))
-        return _no_safetensors(pickled)
+        return next((name for name in weights if not (folder / name).is_file()), _NO_WEIGHTS)
     if processor and not present(_PREPROCESSING):
         return "preprocessor_config.json"
     return None if not tokenizer or has_tokenizer(folder) else "tokenizer.json"
@@ -209,14 +223,6 @@ def _lacking_code(folder: Path) -> str | None:
     named = [name for item in asked for name in (item if isinstance(item, list) else [item]) if name]
     files = sorted({f"{str(name).rpartition('.')[0]}.py" for name in named if "--" not in str(name)})
     return next((name for name in files if not (folder / name).is_file()), None)
-
-
-def _no_safetensors(pickled: bool) -> str:
-    found = (
-        " (only pickled weights, pytorch_model.bin, which ragvlm doesn't read; docs/encoders.md and docs/generators.md "
-        "convert them)"
-    )
-    return f"model.safetensors{found if pickled else ''}"
 
 
 def _cached(repo: str, revision: str | None, patterns: list[str], lacks: Callable[[Path], str | None]) -> Path | None:

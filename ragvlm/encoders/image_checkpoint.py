@@ -75,7 +75,7 @@ def _parts(folder: Path, maker: str, dtype: Any, trust: bool) -> tuple[Any, Any,
     if not trust and not _reads_pictures_alone(known):
         raise InputError(f"it is a {config.model_type!r} model, {_ADVICE[maker]}")
     net, told = getattr(transformers, maker).from_pretrained(
-        folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        folder, config=config, dtype=dtype, **hub.reading(folder), output_loading_info=True, **options
     )
     processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
     return net, processor, sorted(told["missing_keys"])

@@ -64,10 +64,12 @@ class OpenClipEncoder(ContrastiveEncoder):
         super().__init__(batch_size=batch_size)
         self.model, self.revision = openclip_files.split(model, revision)
         self.text_tower = text_tower
+        # fetched first: the import takes seconds, and without a network there is nothing to import it for
+        folder = openclip_files.bring(self.model, self.revision, code=trust_remote_code)
         open_clip = import_package("open_clip", "openclip")
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
-        files = openclip_files.find(open_clip, self.model, self.revision, text_tower=text_tower, code=trust_remote_code)
+        files = openclip_files.find(open_clip, self.model, folder, text_tower=text_tower, code=trust_remote_code)
         if files.text.get("tokenizer_kwargs", {}).get("trust_remote_code") and not trust_remote_code:
             raise hub.untrusted(self.model, " beside its tokenizer")
         self.name = f"openclip:{self._pinned(files)}"
@@ -84,10 +86,10 @@ class OpenClipEncoder(ContrastiveEncoder):
     @staticmethod
     def fetch(model: str, *, text_tower: str | None = None, trust_remote_code: bool = False) -> list[Path]:
         """The folders of the files of ``model``, downloaded unless they are cached; raises what the class raises."""
+        name, revision = openclip_files.split(model, None)
+        folder = openclip_files.bring(name, revision, code=trust_remote_code)
         open_clip = import_package("open_clip", "openclip")
-        files = openclip_files.find(
-            open_clip, *openclip_files.split(model, None), text_tower=text_tower, code=trust_remote_code
-        )
+        files = openclip_files.find(open_clip, name, folder, text_tower=text_tower, code=trust_remote_code)
         found = (files.weights.parent, files.tower, files.tokenizer)
         return list(dict.fromkeys(folder for folder in found if folder))
 

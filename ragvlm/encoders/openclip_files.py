@@ -67,18 +67,26 @@ def split(model: str, revision: str | None) -> tuple[str, str | None]:
     return model, None
 
 
-def find(open_clip: Any, model: str, revision: str | None, *, text_tower: str | None, code: bool) -> OpenClipFiles:
-    """The files of what ``split`` gave, downloaded unless they are cached; with ``code`` also Python files.
+def bring(model: str, revision: str | None, *, code: bool) -> Path | None:
+    """The folder of what ``split`` gave, downloaded unless it is cached, with ``code`` its Python files too.
+
+    None for an architecture and a tag, about which open_clip must be asked. Raises RagvlmError for what can't be had.
+    """
+    if not model.startswith((HUB, FOLDER)):
+        return None
+    source = model.removeprefix(HUB).removeprefix(FOLDER)
+    return hub.fetch(source, revision, [_CONFIG, *_described(code)], _lacks, lambda names: _chosen(source, names))
+
+
+def find(open_clip: Any, model: str, folder: Path | None, *, text_tower: str | None, code: bool) -> OpenClipFiles:
+    """The files of what ``split`` gave and ``bring`` brought; those of text towers and tags are downloaded here.
 
     ``text_tower`` is where a text tower of transformers is described, instead of the repository that the model names.
     Raises InputError for an architecture or a tag that open_clip doesn't know, RagvlmError for what can't be had.
     """
-    if not model.startswith((HUB, FOLDER)):
+    if folder is None:
         config, weights, arguments = _tag(open_clip, model)
-        folder = None
     else:
-        source = model.removeprefix(HUB).removeprefix(FOLDER)
-        folder = hub.fetch(source, revision, [_CONFIG, *_described(code)], _lacks, lambda names: _chosen(source, names))
         config = hub.read_json(folder / _CONFIG).get("model_cfg", {})
         weights, arguments = folder / str(_first(hub.names(folder))), {"model_name": f"{FOLDER}{folder}"}
     if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):

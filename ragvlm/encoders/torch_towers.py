@@ -82,7 +82,7 @@ def _parts(folder: Path, dtype: Any, trust: bool) -> tuple[Any, Any, Any]:
     if not trust and not all(hasattr(known, name) for name in _NEEDED):
         raise _not_dual(config)
     net, found = AutoModel.from_pretrained(
-        folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        folder, config=config, dtype=dtype, **hub.reading(folder), output_loading_info=True, **options
     )
     if not all(hasattr(net, name) for name in (*_NEEDED, "logit_scale")):
         raise _not_dual(config)

@@ -33,7 +33,8 @@ class TransformersEncoder(ContrastiveEncoder):
     ``model`` is "ORG/NAME" or "ORG/NAME@REVISION" (from the hub's cache, else downloaded) or a folder. ``revision``
     is a branch, a tag or a commit. ``device`` is "auto" (CUDA, else MPS, else the CPU) or a torch device; ``dtype``
     is "auto" (bfloat16 on a CUDA device that computes with it, else float32), "float32", "bfloat16" or "float16".
-    Weights are read from safetensors alone. ``trust_remote_code`` runs the Python code that a checkpoint brings.
+    Weights are read from safetensors, else from a state dict of plain tensors.
+    ``trust_remote_code`` runs the Python code that a checkpoint brings.
 
     ``runtime`` is "torch"; "onnx", which computes on the CPU and loads neither torch nor transformers once both towers
     are exported (at the first use, or by ``export_towers``); or "auto": "onnx" where intact exports of exactly these

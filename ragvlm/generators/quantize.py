@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,23 @@ def settle(net: Any) -> None:
 
 def bytes_needed(folder: Path, dtype: Any, kind: str) -> int:
     """How many bytes the weights of a checkpoint take at least once they are loaded in ``dtype`` and quantized."""
-    from safetensors import safe_open
+    shapes = (item for path in hub.weight_paths(folder) for item in _shapes(path))
+    return round(sum(_bytes(name, shape, dtype, kind) for name, shape in shapes))
 
-    total = 0.0
-    for path in hub.weight_paths(folder):
+
+def _shapes(path: Path) -> Iterator[tuple[str, list[int]]]:
+    """Name and shape of each tensor of a file, whose numbers aren't read."""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - it is no dictionary
-                total += _bytes(name, file.get_slice(name).get_shape(), dtype, kind)
-    return round(total)
+                yield name, file.get_slice(name).get_shape()
+        return
+    import torch
+
+    for name, tensor in torch.load(path, map_location="meta", weights_only=True).items():
+        yield name, list(tensor.shape)
 
 
 def _bytes(name: str, shape: list[int], dtype: Any, kind: str) -> float:

@@ -28,7 +28,8 @@ class ViltGenerator:
         dtype: "float32", "bfloat16", "float16" or "auto" (bfloat16 on a CUDA device that has it, else float32).
         batch_size: questions at a time; halved, with a note in the log, when memory runs out.
 
-    Weights are read from safetensors alone. Raises MissingExtraError without ``ragvlm[vlm]``, InputError for an
+    Weights are read from safetensors, else from a state dict of plain tensors.
+    Raises MissingExtraError without ``ragvlm[vlm]``, InputError for an
     option or a model that can't be, and RagvlmError for a model that is neither cached nor within reach, incomplete,
     or too large for the memory.
     """

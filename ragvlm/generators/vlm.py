@@ -31,7 +31,8 @@ class VlmGenerator:
         task: the words for families that are asked by task words (PaliGemma, GIT) instead of ``data/vlm.toml``'s.
         trust_remote_code: whether to run Python code that the checkpoint brings, where transformers has no such model.
 
-    Weights are read from safetensors alone. Raises MissingExtraError without ``ragvlm[vlm]``, InputError for an
+    Weights are read from safetensors, else from a state dict of plain tensors.
+    Raises MissingExtraError without ``ragvlm[vlm]``, InputError for an
     option or a model that can't be, and RagvlmError for a model that is neither cached nor within reach, gated,
     incomplete, or too large for the memory.
     """

@@ -68,7 +68,7 @@ def load_model(
     placed = {"quantization_config": packed, "device_map": {"": device}} if packed else {}
     with one_error(model), memory_errors(model, device):
         net, told = getattr(transformers, maker).from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True,
+            folder, dtype=dtype, **hub.reading(folder), trust_remote_code=trust_remote_code, output_loading_info=True,
             **placed,
         )  # fmt: skip
         if told["missing_keys"]:  # transformers would fill them with random numbers

@@ -97,7 +97,7 @@ def test_the_fingerprint_covers_every_weight(tiny_openclip: Encoder, altered: Ca
 
 def test_remote_code_is_refused(altered: Callable[[Change], Path]) -> None:
     folder = altered(lambda c: c["model_cfg"]["text_cfg"].update(tokenizer_kwargs={"trust_remote_code": True}))
-    with pytest.raises(RagvlmError, match="remote code"):
+    with pytest.raises(RagvlmError, match="brings Python code of its own"):
         load(folder)
 
 

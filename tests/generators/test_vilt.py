@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import pytest
 import tinyvilt
 from vlmtools import PICTURES, prompt_of
@@ -141,16 +142,6 @@ def test_a_checkpoint_without_its_answers_is_refused(copy: Path) -> None:
         load(copy)
 
 
-def test_pickled_weights_are_converted_as_documented(folder: Path, copy: Path, tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import load_file
-    from transformers import ViltForQuestionAnswering, ViltProcessor
-
-    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
-    (copy / "model.safetensors").unlink()
-    with pytest.raises(RagvlmError, match=r"holds no model.safetensors \(only pickled .*docs/generators.md"):
-        load(copy)
-    for part in (ViltForQuestionAnswering, ViltProcessor):
-        part.from_pretrained(copy).save_pretrained(tmp_path / "vilt")
+def test_a_pickled_state_dict_is_read(folder: Path, copy: Path) -> None:
     prompts = [prompt_of(text=question) for question in QUESTIONS]
-    assert load(tmp_path / "vilt").generate(prompts) == load(folder).generate(prompts)
+    assert load(checkpoints.pickled(copy)).generate(prompts) == load(folder).generate(prompts)
