@@ -16,7 +16,7 @@ from ragvlm.evaluation.journal import Journal, line_of
 from ragvlm.types import Record
 
 Progress: TypeAlias = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-CHUNK = 8
+CHUNK = 4
 """Cases that a system is asked at once, and that a kill can cost."""
 
 
