@@ -159,6 +159,43 @@ _PICTURES = (
         ("KID (embedded)",),
     ),
 )
+_EVIDENCE = (
+    Family(
+        "describe",
+        "unsupported sentences",
+        f"{_MODULE}evidence:Unsupported",
+        "unsupported sentences",
+        ("unsupported sentences",),
+    ),
+    Family(
+        "describe",
+        r"citation (?P<kind>recall|precision)( \((?P<judge>words|checker)\))?",
+        f"{_MODULE}evidence:citations",
+        "citation recall|precision (words|checker)",
+        ("citation recall (words)", "citation precision (words)"),
+    ),
+    Family(
+        "describe",
+        r"AUROC in-corpus( \((?P<by>\w+)\))?",
+        f"{_MODULE}abstention:Foreign",
+        "AUROC in-corpus (p_value|nonconformity)",
+    ),
+)
+_AREAS = tuple(
+    Family(
+        task,
+        r"AURC \((?P<figure>.+) by (?P<by>\w+)\)",
+        f"{_MODULE}abstention:aurc",
+        "AURC (MEASURE by confidence|p_value)",
+        defaults,
+        {"task": task},
+    )
+    for task, defaults in (
+        ("describe", ("AURC (ROUGE-L by confidence)",)),
+        ("vqa", ()),
+        ("classify", ("AURC (accuracy by confidence)",)),
+    )
+)
 FAMILIES: tuple[Family, ...] = (
     Family("describe", r"BLEU-(?P<order>[1-4])", f"{_TEXT}Bleu", "BLEU-1..4", ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")),
     Family("describe", r"ROUGE-L", f"{_TEXT}RougeL", "ROUGE-L", ("ROUGE-L",)),
@@ -181,6 +218,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     *_FACTS,
     *_LABELS,
+    *_EVIDENCE,
+    *_AREAS,
     *_ANSWERS,
     *_CLASSIFICATION,
     _RANKED,
