@@ -134,12 +134,17 @@ def _sides(facts: Facts) -> Iterable[Place]:
 
 
 def _places(facts: Facts) -> Iterable[Place]:
-    """Axis, value, and the other words of the noun phrase that the word stands in."""
-    for run in sorted(facts.affirmed | facts.negated):
-        noun = tuple(word for word in run if not any(is_stated(axis) for axis, _ in places_of(word)))
-        for axis, value in places_of(" ".join(run)):
-            if is_stated(axis):
-                yield axis, value, noun
+    return (place for run in sorted(facts.affirmed | facts.negated) for place in _places_in(run))
+
+
+@lru_cache(maxsize=1 << 15)
+def _places_in(run: Phrase) -> tuple[Place, ...]:
+    """Axis and value of each place word of a noun phrase, with the phrase's other words."""
+    found = [place for place in places_of(" ".join(run)) if is_stated(place[0])]
+    if not found:
+        return ()
+    noun = tuple(word for word in run if not any(is_stated(axis) for axis, _ in places_of(word)))
+    return tuple((axis, value, noun) for axis, value in found)
 
 
 def _same_place(claim: Place, truth: Place) -> bool:

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ragvlm.language.conflicts import agrees, same_thing
 from ragvlm.language.facts import Facts, Phrase, Quantity, facts_of, stem
@@ -101,6 +102,7 @@ def _phrases(value: Label) -> list[Phrase]:
     return [phrase for part in parts if (phrase := _stems(part))]
 
 
+@lru_cache(maxsize=1 << 15)
 def _stems(text: str) -> Phrase:
     return tuple(stem(word) for word in _WORD.findall(text.lower().replace("_", " ")))
 
