@@ -90,28 +90,34 @@ class RougeL(TextMeasure):
 
     @property
     def source(self) -> str:
-        """rouge-score and what is peculiar."""
-        how = "beta 1.2 of best precision and recall, PTB tokens" if self.coco else "F1 of the best reference, no stems"
-        return f"{library('rouge-score')}, {how}, 0 to 1"
+        """Whose tokens, and what is peculiar."""
+        from ragvlm import __version__
+
+        if self.coco:
+            return f"ragvlm {__version__}, beta 1.2 of best precision and best recall, PTB tokens, 0 to 1"
+        own = f"subsequences by ragvlm {__version__}"
+        return f"{library('rouge-score')} ({own}), F1 of the best reference, no stems, 0 to 1"
 
     def statistics(self, items: Sequence[Item], progress: Progress | None = None) -> Statistics:
         """One score an item. Raises InputError, MissingExtraError."""
-        require("rouge_score", "eval")
+        if not self.coco:
+            require("rouge_score", "eval")
         pairs = list(zip(*texts_of(items), strict=True))
         return Statistics.of_scores([self._score(*pair) for pair in tracked(pairs, progress)])
 
     def _score(self, prediction: str, references: tuple[str, ...]) -> float:
-        from rouge_score.scoring import fmeasure
-
         tokens = ptb_tokens if self.coco else _letters_and_digits
         mine, theirs = tokens(prediction), [tokens(text) for text in references]
         common = [common_length(mine, other) for other in theirs]
         precisions = [n / max(len(mine), 1) for n in common]
         recalls = [n / max(len(other), 1) for n, other in zip(common, theirs, strict=True)]
-        if not self.coco:
-            return max(float(fmeasure(*pair)) for pair in zip(precisions, recalls, strict=True))
-        precision, recall = max(precisions), max(recalls)
-        return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision) if precision else 0.0
+        if self.coco:
+            return _f(max(precisions), max(recalls), _BETA)
+        return max(_f(*pair, 1.0) for pair in zip(precisions, recalls, strict=True))
+
+
+def _f(precision: float, recall: float, beta: float) -> float:
+    return (1 + beta**2) * precision * recall / (recall + beta**2 * precision) if precision else 0.0
 
 
 @lru_cache(maxsize=1 << 15)

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from ragvlm.errors import InputError
 from ragvlm.measures import Measure, measure, measures, statistics
+from ragvlm.measures.base import TextMeasure
 from ragvlm.measures.ptb import ptb_tokens
 from ragvlm.measures.text import common_length
 
 WORDS = st.lists(st.sampled_from(list("abcd")), max_size=12)
-TEXTS = [m.name for m in measures("describe")]
+TEXTS = [m.name for m in measures("describe") if isinstance(m, TextMeasure)]
 
 
 def value(name: str, *pairs: tuple[str, tuple[str, ...] | str]) -> float:
