@@ -94,10 +94,10 @@ class FrechetDistance:
     ``encoder``'s image tower, any name that ``load_encoder`` takes. At least 0, lower is better. Only the Inception
     network of Heusel et al. makes it "FID": figures in different feature spaces can't be compared.
 
-    Biased: small samples make it too high, by an amount that falls with 1 / n; below UNBIASED pictures compare only
-    sets of equal size, beside ``halves`` of the right pictures, or take ``KernelDistance``. A resample holds fewer
-    different pictures than the sample, so that a bootstrap interval lies too high, often above the value itself. Raises
-    what ``load_encoder`` raises, and InputError naming items that aren't pictures. Not defined below two pictures.
+    Biased: small samples make it too high, and below UNBIASED pictures that may outweigh all else (docs/measures.md has
+    figures). Compare only sets of equal size, beside ``halves`` of the right pictures, or take ``KernelDistance``. A
+    resample holds fewer different pictures than the sample: a bootstrap interval lies too high. Raises what
+    ``load_encoder`` raises, and InputError naming items that aren't pictures. Not defined below two pictures.
     """
 
     encoder: str = "embedded"
@@ -130,12 +130,13 @@ class FrechetDistance:
 class KernelDistance:
     """Kernel Inception distance (Binkowski et al. 2018, arXiv:1801.01401) with another encoder than Inception.
 
-    The unbiased estimate of the squared maximum mean discrepancy: mean of k(x, x') over pairs of different generated
-    pictures + mean of k(y, y') over pairs of different right ones - 2 mean of k(x, y), with k(x, y) = (x y / d + 1)^3.
-    The unit vectors of ``encoder`` are brought to the length d^(1/2), so that x y / d is their cosine. Around 0 for
-    equal distributions (negative by chance), lower is better; unbiased at any number of pictures. In a resample copies
-    of one picture are no pair. Raises what ``load_encoder`` raises, and InputError naming items that aren't pictures
-    and for more than MOST_PICTURES items. Not defined below two pictures.
+    The unbiased estimate of the squared maximum mean discrepancy (Gretton et al. 2012, JMLR 13:723-773): mean of
+    k(x, x') over pairs of generated pictures + mean of k(y, y') over pairs of right ones - 2 mean of k(x, y), each over
+    pictures of different items, since those of one item depend on each other; k(x, y) = (x y / d + 1)^3. The unit
+    vectors of ``encoder`` are brought to the length d^(1/2), so that x y / d is their cosine. Around 0 for equal
+    distributions (negative by chance), lower is better; unbiased at any number of pictures, also in a resample, where
+    copies of an item make no pairs. Raises what ``load_encoder`` raises, and InputError naming items that aren't
+    pictures and for more than MOST_PICTURES items. Not defined below two pictures.
     """
 
     encoder: str = "embedded"
@@ -158,12 +159,12 @@ class KernelDistance:
         if len(items) > MOST_PICTURES:
             raise InputError(f"{len(items)} items are too many for {self.name}: give at most {MOST_PICTURES}")
         made, right = _features(items, self.encoder)
-        kernels = [_kernel(a, b) for a, b in ((made.vectors,) * 2, (right.vectors,) * 2, (made.vectors, right.vectors))]
+        own = np.nonzero(made.items[:, None] == right.items)
+        kernels = _Kernels.of(made.vectors, right.vectors, own)
 
         def reduce(chosen: Float64) -> float:
             times = _times(chosen, len(items))
-            x, y = times[made.items], times[right.items]
-            return _pairs(kernels[0], x) + _pairs(kernels[1], y) - 2 * _cross(kernels[2], x, y)
+            return kernels.distance(times[made.items], times[right.items])
 
         return Statistics(_numbers(items), reduce)
 
@@ -188,6 +189,12 @@ def frechet_distance(a: Float64, b: Float64, a_times: Float64 | None = None, b_t
     shared = np.sqrt(np.clip(np.linalg.eigvalsh(square), 0, None)).sum()
     apart = ((a_mean - b_mean) ** 2).sum()
     return max(0.0, float(apart + (a_root**2).sum() + (b_root**2).sum() - 2 * shared))
+
+
+def kernel_distance(a: Float64, b: Float64) -> float:
+    """``KernelDistance`` of unit vectors (n, d) and (m, d) of different items; NaN below two rows."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return _Kernels.of(a, b, (nothing, nothing)).distance(np.ones(len(a)), np.ones(len(b)))
 
 
 def halves(pictures: Sequence[Image], encoder: str = "embedded", *, repeats: int = 10, seed: int = 0) -> float:
@@ -215,20 +222,35 @@ def _gaussian(vectors: Float64, times: Float64 | None) -> tuple[Float64, Float64
     return mean, root
 
 
-def _kernel(a: Float64, b: Float64) -> Float64:
-    return np.asarray((a @ b.T + 1) ** 3, dtype=np.float64)
+@dataclass(frozen=True, slots=True)
+class _Kernels:
+    """The kernel of all pairs: float64 (n, n) among the first set, (m, m) among the second, (n, m) between them."""
+
+    first: Float64
+    second: Float64
+    between: Float64
+    own: tuple[Any, ...]  # the places of ``between`` where both pictures are one item's
+
+    @classmethod
+    def of(cls, a: Float64, b: Float64, own: tuple[Any, ...]) -> _Kernels:
+        """Of unit vectors (n, d) and (m, d)."""
+        return cls((a @ a.T + 1) ** 3, (b @ b.T + 1) ** 3, (a @ b.T + 1) ** 3, own)
+
+    def distance(self, x: Float64, y: Float64) -> float:
+        """The estimate where the rows occur ``x`` (n,) and ``y`` (m,) times."""
+        alone = x[self.own[0]] * y[self.own[1]]
+        pairs = x.sum() * y.sum() - alone.sum()
+        if not pairs:
+            return math.nan
+        between = (x @ self.between @ y - alone @ self.between[self.own]) / pairs
+        return _within(self.first, x) + _within(self.second, y) - 2 * float(between)
 
 
-def _pairs(kernel: Float64, times: Float64) -> float:
-    """The mean over pairs of different rows."""
+def _within(kernel: Float64, times: Float64) -> float:
+    """The mean over pairs of different rows; NaN without one."""
     alone = times**2
-    total = times.sum() ** 2 - alone.sum()
-    return float((times @ kernel @ times - alone @ kernel.diagonal()) / total) if total else math.nan
-
-
-def _cross(kernel: Float64, x: Float64, y: Float64) -> float:
-    total = x.sum() * y.sum()
-    return float(x @ kernel @ y / total) if total else math.nan
+    pairs = times.sum() ** 2 - alone.sum()
+    return float((times @ kernel @ times - alone @ kernel.diagonal()) / pairs) if pairs else math.nan
 
 
 def _features(items: Sequence[Item], encoder: str) -> tuple[_Set, _Set]:

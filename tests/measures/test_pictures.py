@@ -13,7 +13,16 @@ from scipy.linalg import sqrtm
 from ragvlm.errors import InputError
 from ragvlm.measures import features
 from ragvlm.measures.base import Item
-from ragvlm.measures.pictures import FrechetDistance, KernelDistance, Psnr, Ssim, frechet_distance, halves
+from ragvlm.measures.pictures import (
+    FrechetDistance,
+    KernelDistance,
+    Psnr,
+    Ssim,
+    frechet_distance,
+    halves,
+    kernel_distance,
+)
+from ragvlm.statistics import interval
 
 SSIM, PSNR = Ssim(), Psnr()
 
@@ -160,12 +169,13 @@ def test_frechet_distance_of_fewer_pictures_than_dimensions() -> None:
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-3)
 
 
-def plain_kid(a: Any, b: Any) -> float:
-    def kernel(x: Any, y: Any) -> float:
-        return float((x @ y + 1) ** 3)
+def plain_kid(a: Any, b: Any, *, pairs: bool) -> float:
+    """By plain loops; with ``pairs`` a[i] and b[i] are one item's, and their kernel isn't counted."""
 
-    within = [np.mean([kernel(s[i], s[j]) for i in range(len(s)) for j in range(len(s)) if i != j]) for s in (a, b)]
-    return float(sum(within) - 2 * np.mean([kernel(x, y) for x in a for y in b]))
+    def mean(s: Any, t: Any, *, own: bool) -> float:
+        return float(np.mean([(s[i] @ t[j] + 1) ** 3 for i in range(len(s)) for j in range(len(t)) if own or i != j]))
+
+    return mean(a, a, own=False) + mean(b, b, own=False) - 2 * mean(a, b, own=not pairs)
 
 
 def test_sets_in_an_encoders_space(means: Means) -> None:
@@ -174,7 +184,7 @@ def test_sets_in_an_encoders_space(means: Means) -> None:
     a, b = (np.asarray(Means().encode_images(pictures), np.float64) for pictures in (made, right))
     frechet, kid = FrechetDistance().statistics(items), KernelDistance().statistics(items)
     assert frechet.value == pytest.approx(plain_frechet(a, b), rel=1e-5)
-    assert kid.value == pytest.approx(plain_kid(a, b), rel=1e-6)
+    assert kid.value == pytest.approx(plain_kid(a, b, pairs=True), rel=1e-6)
     assert means.asked == 18  # once each, for both measures
     assert "means (0123456789ab)" in FrechetDistance().source
     assert "2,048" in FrechetDistance().source
@@ -183,8 +193,8 @@ def test_sets_in_an_encoders_space(means: Means) -> None:
 def test_kid_of_two_pictures_each_by_hand(means: Means) -> None:
     red, green = Image.new("RGB", (2, 2), (9, 0, 0)), Image.new("RGB", (2, 2), (0, 9, 0))
     items = items_of([red, green], [red, red.resize((3, 3))])
-    # cosines: 0 within the made, 1 within the right, 1, 1, 0, 0 between: 1 + 8 - 2 (8 + 8 + 1 + 1) / 4
-    assert KernelDistance().statistics(items).value == pytest.approx(1 + 8 - 2 * 18 / 4)
+    # cosines: 0 within the made, 1 within the right; between, of different items, 1 and 0: 1 + 8 - 2 (8 + 1) / 2
+    assert KernelDistance().statistics(items).value == pytest.approx(1 + 8 - 2 * 9 / 2)
 
 
 def test_resamples_of_sets(means: Means) -> None:
@@ -198,16 +208,24 @@ def test_resamples_of_sets(means: Means) -> None:
     a, b = (np.asarray(Means().encode_images([pictures[i] for i in chosen]), np.float64) for pictures in (made, right))
     apart = chosen[:, None] != chosen
     within = [((side @ side.T + 1) ** 3)[apart].mean() for side in (a, b)]
-    between = np.mean([(x @ y + 1) ** 3 for x in a for y in b])
+    between = ((a @ b.T + 1) ** 3)[apart].mean()
     assert kid.on(chosen) == pytest.approx(sum(within) - 2 * between, rel=1e-6)
     assert kid.on(np.arange(8)[::-1]) == pytest.approx(kid.value)
+
+
+def test_the_interval_of_the_kernel_distance_lies_around_it(means: Means) -> None:
+    right = colours(60, 2)
+    made = [Image.eval(picture, lambda level: level // 2 + 30) for picture in right]  # each like its own right one
+    found = interval(KernelDistance().statistics(items_of(made, right)), [str(i) for i in range(60)], resamples=300)
+    assert found.low < found.value < found.high
 
 
 def test_sets_without_pairs(means: Means) -> None:
     made, right = colours(7, 1), colours(5, 2)
     items = [item(p, None, f"m{i}") for i, p in enumerate(made)] + [item(None, p, f"r{i}") for i, p in enumerate(right)]
     a, b = (np.asarray(Means().encode_images(pictures), np.float64) for pictures in (made, right))
-    assert KernelDistance().statistics(items).value == pytest.approx(plain_kid(a, b), rel=1e-6)
+    assert KernelDistance().statistics(items).value == pytest.approx(plain_kid(a, b, pairs=False), rel=1e-6)
+    assert kernel_distance(a, b) == pytest.approx(plain_kid(a, b, pairs=False), rel=1e-6)
     assert FrechetDistance().statistics(items).value == pytest.approx(plain_frechet(a, b), rel=1e-5)
     for measure in (FrechetDistance(), KernelDistance()):
         assert math.isnan(measure.statistics(items[:7]).value)
