@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ import numpy as np
 from ragvlm.describe import Describer
 from ragvlm.errors import InputError
 from ragvlm.evaluation.bench import NOTHING, Asked, Bench, System
-from ragvlm.evaluation.describing import alone, name_of, reads, sees
+from ragvlm.evaluation.describing import alone, name_of, sees
 from ragvlm.evaluation.split import questions_of, subject_of
 from ragvlm.generators import load_generator
-from ragvlm.types import Float32, Generator, Record
+from ragvlm.types import Float32, Generator, Int64, Record
 from ragvlm.writing import Writer
 
 NEIGHBOURS = 5
@@ -49,12 +50,8 @@ def answer_systems(
         name, generator = name_of(given), _generator(given)
         writer = given.writer if isinstance(given, Describer) else Writer(generator)
         writer.check_question()
-        # such a generator reads no references: retrieval would change nothing
-        role = "system"
         found += [
-            System(
-                name if len(bench.suite.k) == 1 else f"{name}, k={k}", _with(writer), role, k=k, looks=sees(generator)
-            )
+            System(name if len(bench.suite.k) == 1 else f"{name}, k={k}", _with(writer), k=k, looks=sees(generator))
             for k in bench.suite.k
         ]
         baselines.append(alone(generator, name))
@@ -99,21 +96,17 @@ class _Memory:
     """
 
     def __init__(self, bench: Bench, known: Sequence[Known], subjects: Mapping[str, str]) -> None:
-        self.bench, self.known, self.subjects = bench, list(known), subjects
+        self.bench, self.known = bench, list(known)
         self.of_record: dict[str, list[int]] = defaultdict(list)
+        self.of_subject: dict[str, list[int]] = defaultdict(list)
         for place, one in enumerate(self.known):
             self.of_record[one.record_id].append(place)
-        self._vectors: dict[str, Float32] = {}
+            self.of_subject[subjects[one.record_id]].append(place)
+        self._majorities: dict[tuple[str, str], str] = {}
 
     def majority(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
         """The commonest answer to questions of the same type; of all types where there are none."""
-        rows = []
-        for item in asked:
-            allowed = [self.known[i] for i in self._allowed(item)]
-            kind = str(item.case.facts.get("question_type", ""))
-            same = [known for known in allowed if known.kind == kind] or allowed
-            rows.append({"prediction": _vote([(known.answer, 1.0) for known in same])})
-        return rows
+        return [{"prediction": self._majority(item)} for item in asked]
 
     def by_question(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
         """The vote of the likest questions of all."""
@@ -124,31 +117,39 @@ class _Memory:
         rows = []
         for item in asked:
             near = [i for hit in item.found.context.hits for i in self.of_record.get(hit.record.id, ())]
-            rows.append(self._nearest(item, near or self._allowed(item)))
+            rows.append(self._nearest(item, np.array(near, np.int64) if near else self._allowed(item)))
         return rows
 
-    def _allowed(self, item: Asked) -> list[int]:
-        if self.bench.own != "hide":
-            return list(range(len(self.known)))
-        own = subject_of(item.case.record)
-        return [i for i, known in enumerate(self.known) if self.subjects[known.record_id] != own]
+    def _majority(self, item: Asked) -> str:
+        kind, own = str(item.case.facts.get("question_type", "")), subject_of(item.case.record)
+        key = kind, own if own in self.of_subject else ""
+        if key not in self._majorities:
+            allowed = [self.known[i] for i in self._allowed(item)]
+            same = [known for known in allowed if known.kind == kind] or allowed
+            self._majorities[key] = _vote([(known.answer, 1.0) for known in same])
+        return self._majorities[key]
 
-    def _nearest(self, item: Asked, places: Sequence[int]) -> dict[str, Any]:
-        if not places:
+    def _allowed(self, item: Asked) -> Int64:
+        hidden = self.of_subject.get(subject_of(item.case.record), []) if self.bench.own == "hide" else []
+        return np.delete(np.arange(len(self.known)), hidden)
+
+    def _nearest(self, item: Asked, places: Int64) -> dict[str, Any]:
+        if not len(places):
             return {"prediction": ""}
-        vectors = self._encoded([self.known[i].question for i in places])
-        likeness = vectors @ self._encoded([str(item.case.words)])[0]
+        vectors, of_known = self._vectors
+        asked = self.bench.index.encoder.encode_texts([str(item.case.words)])[0]
         # rounded: which of two equal questions votes must not hang on the last bit
-        best = np.argsort(-np.round(likeness, 5), kind="stable")[:NEIGHBOURS]
+        likeness = np.round(vectors @ asked, 5)[of_known[places]]
+        best = np.argsort(-likeness, kind="stable")[:NEIGHBOURS]
         votes = [(self.known[places[i]].answer, max(float(likeness[i]), 0.0)) for i in best]
         return {"prediction": _vote(votes), "record_ids": [self.known[places[i]].record_id for i in best]}
 
-    def _encoded(self, texts: Sequence[str]) -> Float32:
-        if new := [text for text in dict.fromkeys(texts) if text not in self._vectors]:
-            if not self._vectors:  # all at once, the first time
-                new = list(dict.fromkeys([*new, *(known.question for known in self.known)]))
-            self._vectors |= dict(zip(new, self.bench.index.encoder.encode_texts(new), strict=True))
-        return np.stack([self._vectors[text] for text in texts])
+    @cached_property
+    def _vectors(self) -> tuple[Float32, Int64]:
+        """A row for each different question, and the row of each known one."""
+        rows = {text: row for row, text in enumerate(dict.fromkeys(known.question for known in self.known))}
+        vectors = self.bench.index.encoder.encode_texts(list(rows))
+        return vectors, np.array([rows[known.question] for known in self.known], np.int64)
 
 
 def _vote(votes: Sequence[tuple[str, float]]) -> str:
@@ -160,6 +161,3 @@ def _vote(votes: Sequence[tuple[str, float]]) -> str:
         written.setdefault(key, answer)
         totals[key] += weight  # type: ignore[assignment]
     return written[max(totals, key=lambda key: round(totals[key], 6))] if totals else ""
-
-
-__all__ = ["NEIGHBOURS", "Known", "answer_systems", "known_of", "reads"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -96,11 +96,10 @@ class Bench:
         hidden = self.options(record).exclude_ids
         return lambda row: self.index.records[row].id not in hidden
 
-    def random_rows(self, record: Record, salt: str) -> list[int]:
+    def random_rows(self, record: Record, salt: str) -> Iterator[int]:
         """All rows that may be given for ``record``, in an order drawn by the seed."""
         rng = np.random.default_rng(draw_of(self.seed, f"{salt} {record.id}"))
-        may = self.eligible(record)
-        return [row for row in rng.permutation(len(self.index)).tolist() if may(row)]
+        return filter(self.eligible(record), map(int, rng.permutation(len(self.index))))
 
     def retrieve(self, record: Record, picture: str) -> Row:
         """What is retrieved for ``record`` with its own or a control's picture, as a row of neighbours.jsonl."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ragvlm.describe import Describer
 from ragvlm.errors import InputError
-from ragvlm.evaluation.bench import NOTHING, OWN, Asked, Bench, System
+from ragvlm.evaluation.bench import NOTHING, Asked, Bench, System
 from ragvlm.measures import measure
 from ragvlm.measures.base import Item
 from ragvlm.prompt import build_prompt
@@ -88,11 +89,13 @@ def _with(describer: Describer) -> Callable[[Sequence[Asked]], list[dict[str, An
 
 
 def _row(description: Description) -> dict[str, Any]:
+    abstention = description.provenance["abstention"]
     return {
         "prediction": description.text,
         "abstained": description.abstained,
         "confidence": round(description.confidence, 6),
-        "p_value": description.provenance["abstention"]["p_value"],
+        "p_value": abstention["p_value"],
+        "nonconformity": abstention["score"] if math.isfinite(abstention["score"]) else None,
         "evidence": [
             {"sentence": e.sentence, "record_ids": list(e.record_ids), "support": round(e.support, 6)}
             for e in description.evidence
@@ -131,6 +134,3 @@ def _oracle(asked: Sequence[Asked]) -> list[dict[str, Any]]:
                     {"record_id": own[best][1]}))  # fmt: skip
         place += len(own)
     return rows
-
-
-__all__ = ["OWN", "alone", "describe_systems", "name_of", "reads", "sees"]

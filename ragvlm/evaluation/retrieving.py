@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from ragvlm.evaluation.bench import NOTHING, Asked, Bench, System
 from ragvlm.measures.base import Item
 from ragvlm.measures.trec import write_qrels, write_run
-from ragvlm.retrieve import SearchOptions, retrieve
+from ragvlm.retrieve import retrieve
 from ragvlm.types import Query
 
 MODES = ("image", "fused")
@@ -67,10 +68,7 @@ def _search(bench: Bench, mode: str | None) -> Callable[[Sequence[Asked]], list[
 
 def _random(bench: Bench) -> System:
     def one(item: Asked) -> dict[str, Any]:
-        rows = bench.random_rows(item.case.record, item.case.id)[: bench.k]
+        rows = islice(bench.random_rows(item.case.record, item.case.id), bench.k)
         return {"prediction": [[bench.index.records[row].id, float(-n)] for n, row in enumerate(rows)]}
 
     return System("random", lambda asked: [one(item) for item in asked], "baseline", given=NOTHING, looks=False)
-
-
-__all__ = ["MODES", "SearchOptions", "retrieve_systems", "write_trec"]

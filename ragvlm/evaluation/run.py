@@ -15,7 +15,7 @@ from ragvlm.evaluation import folder as files
 from ragvlm.evaluation.bench import Bench
 from ragvlm.evaluation.cases import Case, cases_of
 from ragvlm.evaluation.data import load_corpus
-from ragvlm.evaluation.guard import find_leaks, leakage
+from ragvlm.evaluation.guard import look
 from ragvlm.evaluation.predicting import Progress, predict, systems_of
 from ragvlm.evaluation.report import write_report
 from ragvlm.evaluation.results import Results
@@ -183,7 +183,7 @@ def _run(suite: Suite, options: Options, out: Path) -> Results:
         systems = systems_of(bench, options.systems, parts.index, controls=options.controls)
         predict(bench, systems, out, options.progress)
         metrics = score(bench, systems, measures, out, options.resamples, options.progress)
-        write_report(out)
+        write_report(out, corpus=corpus, index=index)
     return Results(out, metrics)
 
 
@@ -220,10 +220,8 @@ def _without_leaks(bench: Bench, options: Options, out: Path) -> Bench:
     Raises InputError where none is left.
     """
     if not (out / files.LEAKAGE).exists():
-        wanted = bench.own == "wanted"  # the paired caption or picture is there to be found
         with options.progress("Looking for leaks") as update:
-            leaks = [] if wanted else find_leaks(bench, update)
-        files.write_json(out / files.LEAKAGE, leakage(bench, leaks, options.keep_leaks))
+            files.write_json(out / files.LEAKAGE, look(bench, keep=options.keep_leaks, progress=update))
     excluded = set(files.read_json(out / files.LEAKAGE)["excluded"])
     kept: list[Case] = [case for case in bench.cases if case.record.id not in excluded]
     if not kept:

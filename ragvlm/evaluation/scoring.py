@@ -17,6 +17,7 @@ from ragvlm.evaluation.predicting import Progress
 from ragvlm.evaluation.suite import Suite
 from ragvlm.evaluation.tables import Draw, tabulate
 from ragvlm.measures import Item, Measure, measure, measures
+from ragvlm.measures.evidence import passages_of
 
 _NOT_FACTS = ("id", "system", "prediction")
 _NOTHING = {"describe": "", "vqa": "", "retrieve": ()}
@@ -66,11 +67,15 @@ def score(
 def _answers(bench: Bench, systems: Sequence[System], out: Path) -> dict[str, list[Item]]:
     plan = [[(system.name, case.id) for case in bench.cases] for system in systems]
     rows = iter(Journal(out / files.PREDICTIONS, ("system", "id"), plan).rows)
-    return {system.name: [_item(case, next(rows)) for case in bench.cases] for system in systems}
+    return {system.name: [_item(bench, case, next(rows)) for case in bench.cases] for system in systems}
 
 
-def _item(case: Case, row: dict[str, Any]) -> Item:
-    return case.item(row["prediction"], **{name: value for name, value in row.items() if name not in _NOT_FACTS})
+def _item(bench: Bench, case: Case, row: dict[str, Any]) -> Item:
+    facts = {name: value for name, value in row.items() if name not in _NOT_FACTS}
+    if "evidence" in row:
+        cited = dict.fromkeys(name for sentence in row["evidence"] for name in sentence["record_ids"])
+        facts["passages"] = passages_of(bench.index.records[bench.rows[name]] for name in cited)
+    return case.item(row["prediction"], **facts)
 
 
 def _reference(bench: Bench, case: Case) -> dict[str, Any]:
