@@ -20,7 +20,7 @@ from ragvlm.measures.trec import read_qrels
 
 HEADLINES: Mapping[str, tuple[str, ...]] = {
     "describe": ("ROUGE-L", r"METEOR.*", "CIDEr-D", "BLEU-4", "labels F1", "numbers F1"),
-    "vqa": ("token F1", "Exact Match", ".*accuracy.*", r"token F1 \(.*", r"Exact Match \(.*", "BLEU-1"),
+    "vqa": ("token F1", "Exact Match", "closed accuracy", r"token F1 \(open\)", "BLEU-1", r"METEOR.*"),
     "classify": ("accuracy", "balanced accuracy", "macro F1", "AUROC", "quadratic kappa", r"ECE \(.*"),
     "retrieve": (r"nDCG@\d+", r"mAP@\d+", r"Recall@\d+", r"Precision@\d+", r"MRR.*", r"hit@\d+"),
 }
@@ -122,7 +122,8 @@ class Run:
         """The measures that are shown first."""
         known = list(self.metrics["systems"][self.lead])
         patterns = HEADLINES.get(self.task, ())
-        found = [name for pattern in patterns for name in known if re.fullmatch(pattern, name)]
+        # of one measure at several depths the deepest
+        found = [n for pattern in patterns for n in [name for name in known if re.fullmatch(pattern, name)][-1:]]
         return (list(dict.fromkeys(found)) or known)[:MOST_HEADLINES]
 
     @cached_property
