@@ -268,7 +268,7 @@ def test_each_measure_is_explained(folder: Path) -> None:
 
 @pytest.mark.parametrize("task", list(HEADLINES))
 def test_every_default_measure_has_words(task: str, described: Path) -> None:
-    figure = {"source": "", "higher_is_better": True}
+    figure = {"source": "", "higher_is_better": True, "value": 0.5}
     names = {one.name: figure for one in measures(task)}
     metrics = {"task": task, "systems": {"a": names}, "about": {"a": {"role": "system"}}}
     told = words.definitions(Run(described, rv.Results(described, metrics)))

@@ -111,7 +111,7 @@ def risk_plots(run: Run) -> list[Plot]:
     ends = "; ".join(
         f"{row.name} {number(row.y[0])} at {row.x[0]:.0%}, {number(row.y[-1])} at full coverage" for row in rows
     )
-    uri = plots.lines(rows, "coverage: share of the items answered, surest first", f"risk: 1 − mean {name}")
+    uri = plots.lines(rows, "coverage: share answered, surest first", f"risk: 1 − mean {name}")
     note = "A curve that falls towards the left belongs to a system whose confidence tells good answers from bad ones."
     return [Plot("Risk over coverage", uri, f"Risk (1 − mean {name}) over coverage: {ends}.", note)]
 
@@ -161,7 +161,7 @@ def _confusion(system: str, items: list[Item]) -> Plot:
         key=lambda m: (-m[0], m[1:]),
     )
     right = int(np.trace(counts))
-    told = "; ".join(f"{true} called {said} {n} times" for n, true, said in mistakes[:5])
+    told = "; ".join(f"{true} called {said} ({n})" for n, true, said in mistakes[:5])
     alt = f"Confusion matrix of {system}: {right} of {counts.sum()} on the diagonal." + (
         f" Commonest mistakes: {told}." if told else ""
     )

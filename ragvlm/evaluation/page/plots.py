@@ -61,7 +61,7 @@ def bars(rows: Sequence[Bar], label: str, *, zero: bool = False) -> str:
                 axes.plot([row.low, row.high], [place, place], color=INK, linewidth=1.6, solid_capstyle="butt")
                 axes.plot([row.low, row.high], [place, place], "|", color=INK, markersize=7)
         axes.set_yticks(range(len(rows)), [_folded(row.name) for row in rows])
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(label)
         axes.tick_params(axis="y", length=0)
         if zero:
@@ -122,7 +122,7 @@ def _drawn(draw: Callable[[Any], None], height: float) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _folded(name: str, width: int = 22) -> str:
+def _folded(name: str, width: int = 26) -> str:
     return "\n".join(textwrap.wrap(_clean(name), width, max_lines=3, placeholder=" …")) or "–"
 
 

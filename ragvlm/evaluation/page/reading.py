@@ -120,7 +120,8 @@ class Run:
     @cached_property
     def headlines(self) -> list[str]:
         """The measures that are shown first."""
-        known = list(self.metrics["systems"][self.lead])
+        systems = self.metrics["systems"]
+        known = [name for name in systems[self.lead] if any(of[name]["value"] is not None for of in systems.values())]
         patterns = HEADLINES.get(self.task, ())
         # of one measure at several depths the deepest
         found = [n for pattern in patterns for n in [name for name in known if re.fullmatch(pattern, name)][-1:]]
