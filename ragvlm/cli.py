@@ -11,6 +11,7 @@ import typer
 
 from ragvlm import output as out
 from ragvlm.commands.classify import WordsCommand, classify
+from ragvlm.commands.compare import compare
 from ragvlm.commands.corpus import simulate
 from ragvlm.commands.describe import describe
 from ragvlm.commands.eval import evaluate
@@ -31,6 +32,7 @@ for command in (index, search, describe, info):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)
+app.command()(compare)
 corpus_app.command()(simulate)
 app.add_typer(models_app, name="models")
 app.add_typer(corpus_app, name="corpus")

@@ -21,9 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ragvlm.errors import one_line
+from ragvlm.evaluation.compare import Compared, Comparison
 from ragvlm.evaluation.results import Results
 from ragvlm.registry import Entry
 from ragvlm.results import Classification
+from ragvlm.statistics import Difference, Interval
 from ragvlm.types import Description, Hit
 
 
@@ -119,6 +121,49 @@ def show_results(results: Results) -> None:
     for line in lines:
         table.add_row(*(escape(cell) for cell in line.split("\t")))
     console.print(table)
+
+
+def show_comparison(found: Comparison) -> None:
+    """A table for each pair, a row a measure; the systems' own intervals where the terminal is wide enough."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        lines = ["\t".join(map(one_line, ("a", "b", "measure", "value of a", "value of b", *_HEAD[2:])))]
+        lines += ["\t".join(map(one_line, (row.a, row.b, row.measure, *_figures(row, True)))) for row in found.rows]
+        console.file.write("\n".join([*lines, *found.remarks]) + "\n")
+        return
+    for a, b in dict.fromkeys((row.a, row.b) for row in found.rows):
+        console.print(Text(f"a: {one_line(a)}\nb: {one_line(b)}", style="bold"))
+        table = Table(box=None, pad_edge=False)
+        table.add_column("measure", overflow="fold")
+        for title in _HEAD:
+            table.add_column(title, no_wrap=True)
+        for row in found.rows:
+            if (row.a, row.b) == (a, b) and row.difference.n:
+                way = " ↓" if row.higher_is_better is False else ""
+                style = "bold" if row.p_holm < 0.05 else ""
+                cells = _figures(row, console.width >= _WIDE)
+                table.add_row(escape(one_line(row.measure) + way), *map(escape, cells), style=style)
+        console.print(table)
+        console.print()
+    console.print(Text("\n".join(found.remarks), style="dim"))
+
+
+_HEAD = ("a", "b", "a - b [95%]", "p (Holm)")
+_WIDE = 120
+
+
+def _figures(row: Compared, wide: bool) -> tuple[str, ...]:
+    sides = (_limits(value, wide) for value in (row.value_a, row.value_b))
+    p = "-" if row.p_holm != row.p_holm else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
+    return (*sides, _limits(row.difference, True), p)
+
+
+def _limits(figure: Interval | Difference, wide: bool) -> str:
+    if figure.value != figure.value:
+        return "-"
+    if not wide or figure.low != figure.low:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
 def show_mapping(facts: Mapping[str, Any]) -> None:
