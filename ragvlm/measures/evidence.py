@@ -35,7 +35,7 @@ _TALLY = re.compile(r" \([^()]* references?\)")  # a vote's, which no single pas
 
 @dataclass(frozen=True, slots=True)
 class Citations:
-    """Citation recall or precision (``kind``) of ALCE: Gao et al. 2023, arXiv:2305.14627, section 4.
+    """Citation recall or precision (``kind``) of ALCE: Gao et al. 2023, arXiv:2305.14627.
 
     - recall of an item: the share of its sentences that cite something, and that what they cite, taken together,
       supports;

@@ -15,6 +15,7 @@ from ragvlm.errors import InputError
 from ragvlm.measures.base import Item, Measure
 from ragvlm.measures.classification import AGREEMENTS, Agreement, Area, CalibrationError, Kappa, agreement, area
 from ragvlm.measures.outcomes import confusion, per_class
+from ragvlm.statistics import paired, statistics_of_two
 
 
 def item(prediction: Any, label: Any, name: str = "a", **facts: Any) -> Item:
@@ -128,7 +129,7 @@ TENTHS = st.lists(st.integers(0, 4), min_size=3, max_size=3).filter(any)
 SCORED = st.lists(st.tuples(TENTHS, st.sampled_from("abc")), min_size=6, max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SCORED)
 def test_areas_equal_scikit_learn(scored: list[tuple[list[int], str]]) -> None:
     truth = np.array([label for _, label in scored])
@@ -161,6 +162,25 @@ def test_a_resample_equals_the_measure_on_the_items_drawn(scored: list[tuple[lis
     for measure in measures:
         ours = measure.statistics(items).on(np.array(chosen))
         assert ours == pytest.approx(measure.statistics(drawn).value, abs=1e-12, nan_ok=True), measure.name
+
+
+def test_two_systems_can_be_compared() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.choice(list("abc"), 40)
+    one, two = (
+        [
+            item(dict(zip("abc", row, strict=True)), label, str(i))
+            for i, (row, label) in enumerate(zip(rows, truth, strict=True))
+        ]
+        for rows in (draw.dirichlet([1, 1, 1], 40), draw.dirichlet([1, 1, 1], 40))
+    )
+    for measure in (Area("AUROC"), Agreement("macro F1"), CalibrationError()):
+        a, b = statistics_of_two(measure, one, two)
+        assert a.value == pytest.approx(measure.statistics(one).value)
+        assert b.value == pytest.approx(measure.statistics(two).value)
+        found = paired(a, b, [str(i) for i in range(40)], resamples=50)
+        assert found.value == pytest.approx(a.value - b.value)
+        assert 0 < found.p <= 1
 
 
 def test_perfect_predictions() -> None:

@@ -14,7 +14,7 @@ from ragvlm.errors import InputError
 from ragvlm.measures.base import Item
 from ragvlm.measures.boxes import Box
 from ragvlm.measures.detection import Matched, MeanAveragePrecision, matched, mean_average_precision
-from ragvlm.statistics import interval
+from ragvlm.statistics import interval, paired, statistics_of_two
 
 COCO, AT_50, AT_75 = MeanAveragePrecision(), MeanAveragePrecision((0.5,)), MeanAveragePrecision((0.75,))
 # `python tests/detections.py` with pycocotools 2.0.11: by seed mAP@[.5:.95], mAP at 0.5 and at 0.75
@@ -82,6 +82,17 @@ def test_a_resample_equals_the_measure_on_the_items_drawn() -> None:
         assert measure.statistics(items).on(chosen) == pytest.approx(measure.statistics(drawn).value, abs=1e-12)
     found = interval(COCO.statistics(items), [item.cluster for item in items], resamples=50)
     assert found.low < found.value < found.high
+
+
+def test_two_systems_can_be_compared() -> None:
+    sides = pictures(0)
+    one, two = items_of(sides), items_of([(found[1:], right) for found, right in sides])
+    a, b = statistics_of_two(COCO, one, two)
+    assert a.value == pytest.approx(PYCOCOTOOLS[0][0])
+    assert b.value == pytest.approx(COCO.statistics(two).value)
+    found = paired(a, b, [item.cluster for item in one], resamples=50)
+    assert found.value == pytest.approx(a.value - b.value)
+    assert 0 < found.p <= 1
 
 
 def test_order_and_ties_do_not_matter() -> None:

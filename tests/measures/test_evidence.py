@@ -56,7 +56,7 @@ def test_what_is_not_defined() -> None:
 
 
 def plain_alce(told: list[tuple[str, list[str]]], supports: Any) -> tuple[float, float]:
-    """Recall and precision as the paper's section 4 words them."""
+    """Recall and precision as the paper words them."""
     recall, relevant, total = 0, 0, 0
     for sentence, ids in told:
         total += len(ids)
