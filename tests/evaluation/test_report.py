@@ -5,138 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from evaltools import rows_of, squares, suite_file, write_rows
-from tiny import COLOURS, ColourEncoder
+from evaltools import rows_of
+from reporttools import HEADINGS, Page, corpus_of, page
 
-import ragvlm as rv
-from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError, MissingExtraError
-from ragvlm.evaluation.page import figures, plots, tables, words
-from ragvlm.evaluation.page.reading import HEADLINES, Run
+from ragvlm.evaluation.page import plots, tables
 from ragvlm.evaluation.report import render_report, write_report
-from ragvlm.measures import measures
-from ragvlm.types import Float32
-
-HOSTILE = '<script>alert(1)</script> "><img src=x onerror=alert(2)> $\\frac{1$'
-
-
-class Mean:
-    """A classifier by the mean colour; it can't tell grey."""
-
-    name, rule = "mean", "softmax"
-    labels = ("red", "green", "blue")
-
-    def classify(self, images: Sequence[Any]) -> Float32:
-        rows = np.array([np.asarray(image, float).mean(axis=(0, 1)) for image in images]) + 1
-        return np.asarray(rows / rows.sum(axis=1, keepdims=True), np.float32)
-
-
-HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, the text by the tag it stands in, and whether all tags are closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and self.open:
-            self.texts.append((self.open[-1], " ".join(data.split())))
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    def headings(self) -> list[str]:
-        return [text for tag, text in self.texts if tag in HEADINGS]
-
-    @property
-    def text(self) -> str:
-        return " ".join(text for tag, text in self.texts if tag != "style")
-
-
-def run(suite: Path, out: str, systems: Any = (), **options: Any) -> Path:
-    results = rv.evaluate(
-        systems, suite=suite, out=suite.parent / out, encoder=ColourEncoder(), resamples=50, **options
-    )
-    return results.folder
-
-
-def page(folder: Path) -> Page:
-    return Page(render_report(folder, corpus=corpus_of(folder)))
-
-
-def corpus_of(folder: Path) -> Corpus:
-    return Corpus.load(folder.parent / "corpus")
-
-
-@pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with controls, a copy in the index that is kept, hostile captions and a published figure."""
-    root = tmp_path_factory.mktemp("described")
-    rows = squares(root / "corpus", organ=[f"organ {i % 2}" for i in range(16)])
-    for row in rows[:4]:
-        row["caption"] += f" {HOSTILE}"
-    shutil.copy(root / "corpus" / "p05.png", root / "corpus" / "copy.png")
-    write_rows(root / "corpus", [*rows, rows[5] | {"file_name": "copy.png", "id": "copy", "subject_id": "other"}])
-    literature = '[[literature]]\nsystem = "Peer"\nmetric = "ROUGE-L"\nvalue = 0.7957\nsplit = "official test"\n'
-    literature += 'source = "Somebody 2020, Table 2"\nurl = "javascript:alert(3)"\nnote = "trained on it"\n'
-    suite = suite_file(
-        root, "describe", literature, top='measures = ["BLEU-1", "ROUGE-L", "labels F1"]\ngroup = "organ"'
-    )
-    return run(suite, "run", ("consensus", "nearest"), controls=True, keep_leaks=True)
-
-
-@pytest.fixture(scope="module")
-def classified(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("classified")
-    squares(root / "corpus")
-    suite = suite_file(root, "classify", top='label = "label"\nmeasures = ["accuracy", "macro F1", "ECE (15 bins)"]')
-    return run(suite, "run", Mean())
-
-
-@pytest.fixture(scope="module")
-def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("ranked")
-    squares(root / "corpus")
-    more = '[relevance]\nby = "labels"\nlabels = ["label"]'
-    return run(suite_file(root, "retrieve", more, top='measures = ["nDCG@3", "Recall@1", "Recall@3"]'), "run", "image")
-
-
-@pytest.fixture
-def copied(described: Path, tmp_path: Path) -> Path:
-    """The described run, to be changed."""
-    shutil.copytree(described.parent, tmp_path / "root")
-    return tmp_path / "root" / "run"
-
-
-@pytest.fixture(params=["described", "classified", "ranked"])
-def folder(request: pytest.FixtureRequest) -> Path:
-    found: Path = request.getfixturevalue(request.param)
-    return found
 
 
 def test_the_page_loads_nothing(folder: Path) -> None:
@@ -266,45 +146,6 @@ def test_each_measure_is_explained(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("task", list(HEADLINES))
-def test_every_default_measure_has_words(task: str, described: Path) -> None:
-    figure = {"source": "", "higher_is_better": True, "value": 0.5}
-    names = {one.name: figure for one in measures(task)}
-    metrics = {"task": task, "systems": {"a": names}, "about": {"a": {"role": "system"}}}
-    told = words.definitions(Run(described, rv.Results(described, metrics)))
-    assert [row["name"] for row in told if not row["text"]] == []
-
-
-def test_cases_are_the_best_the_worst_and_the_most_changed(described: Path) -> None:
-    scores: dict[str, dict[str, float]] = {"consensus": {}, "nearest": {}}
-    for row in rows_of(described / "scores.jsonl"):
-        if row["system"] in scores:
-            scores[row["system"]][row["id"]] = row["scores"]["ROUGE-L"]
-    found = {s.title: [c["id"] for c in s.cases] + [i for _, i in s.again] for s in _sections(described)}
-    own = scores["consensus"]
-    assert sorted(own[i] for i in found["Best"]) == sorted(own.values())[-3:]
-    assert sorted(own[i] for i in found["Worst"]) == sorted(own.values())[:3]
-    gaps = {i: abs(own[i] - scores["nearest"][i]) for i in own}
-    assert sorted(gaps[i] for i in found.get("Most changed", [])) == sorted(g for g in gaps.values() if g > 0)[-3:]
-
-
-def _sections(folder: Path) -> Sequence[Any]:
-    from ragvlm.evaluation.page.showcase import Pictures, sections
-
-    return sections(Run.open(folder), Pictures(None, None))
-
-
-def test_citations_lead_to_the_neighbours(described: Path) -> None:
-    case = _sections(described)[0].cases[0]
-    said = {r["system"]: r for r in rows_of(described / "predictions.jsonl") if r["id"] == case["id"]}["consensus"]
-    hits = next(r["hits"] for r in rows_of(described / "neighbours.jsonl") if r["id"] == case["id"])
-    ranks = {hit[0]: rank for rank, hit in enumerate(hits, 1)}
-    assert [part["ranks"] for part in case["answers"][0]["parts"]] == [
-        sorted(ranks[i] for i in e["record_ids"]) for e in said["evidence"]
-    ]
-    assert [n["id"] for n in case["neighbours"]] == list(ranks)
-
-
 def test_no_subject_and_no_path_is_shown(described: Path) -> None:
     html = render_report(described, corpus=corpus_of(described))
     assert str(described.parent) not in html
@@ -340,58 +181,3 @@ def test_without_matplotlib_the_page_says_why_it_has_no_plots(described: Path, m
     assert shown.of("figure") == []
     assert "No plots: matplotlib is missing: pip install 'ragvlm[eval]'." in shown.text
     assert shown.of("table")
-
-
-def test_a_classification_has_its_plots(classified: Path) -> None:
-    shown = Run.open(classified)
-    found = {plot.title: plot.alt for plot in figures.class_plots(shown)}
-    assert set(found) == {
-        "Recall of mean by class", "Confusion matrix of mean", "Reliability of mean"
-    }  # fmt: skip
-    right = {row["id"]: row["references"] for row in rows_of(classified / "references.jsonl")}
-    said = [r for r in rows_of(classified / "predictions.jsonl") if r["system"] == "mean"]
-    named = {r["id"]: max(r["prediction"], key=r["prediction"].__getitem__) for r in said}
-    hits = sum(named[i] == right[i] for i in right)
-    assert f"{hits} of 16 on the diagonal" in found["Confusion matrix of mean"]
-    for colour in COLOURS:
-        share = np.mean([named[i] == colour for i in right if right[i] == colour])
-        assert f"{colour} (n 4) {share:.3f}" in found["Recall of mean by class"]
-
-
-def test_a_ranking_has_curves_of_its_measures(ranked: Path) -> None:
-    metrics = json.loads((ranked / "metrics.json").read_text())["systems"]
-    found = {plot.title: plot.alt for plot in figures.retrieval_plots(Run.open(ranked))}
-    assert list(found) == ["Recall@K over K", "Precision@K over K"]
-    ends = [metrics["image"][f"Recall@{k}"]["value"] for k in (1, 3)]
-    assert f"image {ends[0]:.3f} at K = 1, {ends[1]:.3f} at K = 3" in found["Recall@K over K"]
-    assert any("relevant" in str(c["answers"][0]["parts"]) for s in _sections(ranked) for c in s.cases)
-
-
-def test_risk_falls_with_coverage_where_confidence_is_right(described: Path, copied: Path) -> None:
-    rows = rows_of(copied / "predictions.jsonl")
-    scores = {(r["system"], r["id"]): r["scores"]["ROUGE-L"] for r in rows_of(copied / "scores.jsonl")}
-    for row in rows:
-        if row["system"] == "consensus":
-            row["confidence"] = scores["consensus", row["id"]]
-    (copied / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    alt = figures.risk_plots(Run.open(copied))[0].alt
-    first, last = map(float, re.findall(r"consensus ([\d.]+) at [\d]+%, ([\d.]+) at full", alt)[0])
-    own = [score for (system, _), score in scores.items() if system == "consensus"]
-    assert first == pytest.approx(1 - max(own), abs=5e-4) and last == pytest.approx(1 - np.mean(own), abs=5e-4)
-
-
-def test_bars_without_an_interval_and_odd_names_can_be_drawn() -> None:
-    rows = [
-        plots.Bar(HOSTILE, 0.5, float("nan"), float("nan")),
-        plots.Bar("\u202e\x00 名", -0.1, -0.2, 0.0, main=False),
-    ]
-    assert plots.bars(rows, "$x_1", zero=True) == plots.bars(rows, "$x_1", zero=True)
-    assert plots.bars(rows, "a") != plots.bars(rows[:1], "a")
-
-
-def test_corrected_p_values_that_can_not_be_small_are_said_so(described: Path) -> None:
-    shown = Run.open(described)
-    tested = sum(row["p"] is not None for row in shown.metrics["differences"])
-    least = tables.least_corrected(shown)
-    assert least is None or least == min(1.0, tested / 51)
-    assert ("no corrected p-value can be below" in " ".join(words.summary(shown))) == (least is not None)
