@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ragvlm.types import Encoder, Float32
 
-CACHED_PICTURES = 20_000  # 1,280 numbers of 4 bytes each make 100 MB
+CACHED_PICTURES = 20_000  # 1,664 numbers of 4 bytes each make 130 MB
 
 
 class Features:
