@@ -138,7 +138,7 @@ def show_comparison(found: Comparison) -> None:
         for title in _HEAD:
             table.add_column(title, no_wrap=True)
         for row in found.rows:
-            if (row.a, row.b) == (a, b) and row.difference.n:
+            if (row.a, row.b) == (a, b) and row.difference.value == row.difference.value:
                 way = " ↓" if row.higher_is_better is False else ""
                 style = "bold" if row.p_holm < 0.05 else ""
                 cells = _figures(row, console.width >= _WIDE)

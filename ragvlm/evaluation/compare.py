@@ -12,7 +12,7 @@ import numpy as np
 
 from ragvlm.errors import InputError, RagvlmError, one_line, require
 from ragvlm.evaluation.pairing import Side, check_references, clusters_of, pairs_of, shared_ids
-from ragvlm.evaluation.recorded import Recorded
+from ragvlm.evaluation.recorded import open_all
 from ragvlm.measures import Float64, Measure, Statistics, measure
 from ragvlm.measures import measures as measures_of
 from ragvlm.statistics import LEVEL, RESAMPLES, Difference, Interval, holm, interval, paired
@@ -87,13 +87,13 @@ class Comparison:
             f"p by permutation, corrected over {tested} differences (Holm)"
         ]
         by_scores = dict.fromkeys(f"{row.measure} ({row.reason})" for row in self.rows if row.by_scores)
-        undefined = dict.fromkeys(row.measure for row in self.rows if not row.difference.n)
+        undefined = dict.fromkeys(row.measure for row in self.rows if math.isnan(row.difference.value))
         if self.left_out:
             lines.append(f"left out: {self.left_out} items that not all of the folders have")
         if by_scores:
             lines.append(f"means of the items' own scores, not computed anew: {', '.join(by_scores)}")
         if undefined:
-            lines.append(f"on no item defined in both: {', '.join(undefined)}")
+            lines.append(f"not defined for both: {', '.join(undefined)}")
         if self.skipped:
             lines.append(f"not in all of the folders: {', '.join(self.skipped)}")
         return [one_line(line) for line in lines]
@@ -148,7 +148,7 @@ def compare(
         systems: which to compare; default: those both folders share (without baselines and controls), or the only one
             of each.
         measures: which to compare; default: all that the folders name, else those of the task.
-        task: of folders that don't name it.
+        task: of folders that don't name it; default: that of the others.
         common: compare the items that all have, rather than refuse folders with different items.
         all_pairs: compare each folder with each other.
         seed: of resamples and permutations.
@@ -160,11 +160,8 @@ def compare(
     """
     if not paths:
         raise InputError("nothing to compare: give two folders of results, or one with several systems")
-    runs = [Recorded.open(path, task) for path in paths]
-    tasks = sorted({run.task for run in runs if run.task})
-    if len(tasks) > 1:
-        raise InputError(f"runs of different tasks ({', '.join(tasks)}) can't be compared: take those of one")
-    known_task = tasks[0] if tasks else None
+    runs = open_all(paths, task)
+    known_task = next((run.task for run in runs if run.task), None)
     pairs = pairs_of(runs, systems, all_pairs)
     sides = list(dict.fromkeys(side for pair in pairs for side in pair))
     ids, left_out = shared_ids(sides, common)
@@ -254,9 +251,8 @@ def _by_scores(scores: Sequence[Float64] | None, higher: bool | None, reason: st
 def _recomputed(known: Measure, sides: Sequence[Side], ids: Sequence[str]) -> list[Statistics]:
     """From predictions and references, with rows that mean the same: see ``ragvlm.statistics.statistics_of_two``."""
     items = [[side.run.items[side.system][i] for i in ids] for side in sides]
-    first = known.statistics(items[0])
-    if first.mean:
-        return [first, *(known.statistics(of_side) for of_side in items[1:])]
+    if known.statistics(items[0][:1]).mean:
+        return [known.statistics(of_side) for of_side in items]
     joint = known.statistics([item for of_side in items for item in of_side])
     slices = [slice(start, start + len(ids)) for start in range(0, len(sides) * len(ids), len(ids))]
     scores = joint.scores

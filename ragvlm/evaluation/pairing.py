@@ -56,7 +56,7 @@ def _matched(a: Recorded, b: Recorded, wanted: Sequence[str]) -> list[tuple[str,
 
 
 def _listed(runs: Sequence[Recorded]) -> str:
-    return "; ".join(f"{run.path} holds {', '.join(map(one_line, run.systems))}" for run in runs)
+    return "; ".join(f"{run.path} holds {', '.join(repr(one_line(name)) for name in run.systems)}" for run in runs)
 
 
 def _labels(runs: Sequence[Recorded]) -> list[str]:

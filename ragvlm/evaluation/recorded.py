@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -85,6 +85,13 @@ class Recorded:
             measures=_measures(metrics, scores),
             warning=_warning(folder, metrics),
         )
+
+
+def open_all(paths: Sequence[str | Path], task: str | None = None) -> list[Recorded]:
+    """``Recorded.open`` of each of ``paths``; one that doesn't name its task has that of the others."""
+    known = (_metrics(Path(path)).get("task") for path in paths)
+    task = task or next((name for name in known if name), None)
+    return [Recorded.open(path, task) for path in paths]
 
 
 def first_five(ids: Iterable[str]) -> str:
