@@ -17,6 +17,7 @@ from ragvlm.commands.describe import describe
 from ragvlm.commands.eval import evaluate
 from ragvlm.commands.index import index, info
 from ragvlm.commands.models import app as models_app
+from ragvlm.commands.score import score
 from ragvlm.commands.search import search
 from ragvlm.errors import RagvlmError
 
@@ -32,6 +33,7 @@ for command in (index, search, describe, info):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)
+app.command()(score)
 app.command()(compare)
 corpus_app.command()(simulate)
 app.add_typer(models_app, name="models")

@@ -23,6 +23,7 @@ from rich.text import Text
 from ragvlm.errors import one_line
 from ragvlm.evaluation.compare import Compared, Comparison
 from ragvlm.evaluation.results import Results
+from ragvlm.evaluation.score import Scored
 from ragvlm.registry import Entry
 from ragvlm.results import Classification
 from ragvlm.statistics import Difference, Interval
@@ -146,6 +147,36 @@ def show_comparison(found: Comparison) -> None:
         console.print(table)
         console.print()
     console.print(Text("\n".join(found.remarks), style="dim"))
+
+
+def show_scores(found: Scored) -> None:
+    """A row a measure and group: figure, interval, number of items; a table a system, in a pipe tabs between."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        lines = ["\t".join(("system", "measure", "group", "value", "low", "high", "n"))]
+        for row in found.rows:
+            figures = ("-" if row[name] is None else f"{row[name]:.4f}" for name in ("value", "low", "high"))
+            words = (one_line(row[name]) for name in ("system", "measure", "group"))
+            lines.append("\t".join((*words, *figures, str(row["n"]))))
+        console.file.write("\n".join([*lines, *found.remarks]) + "\n")
+        return
+    for system in dict.fromkeys(row["system"] for row in found.rows):
+        table = Table(box=None, pad_edge=False, title=escape(one_line(system)), title_justify="left")
+        table.add_column("measure", overflow="fold")
+        table.add_column("figure [95%]", no_wrap=True)
+        table.add_column("n", justify="right")
+        for row in (row for row in found.rows if row["system"] == system):
+            way = "" if row["higher_is_better"] else " ↓"
+            name = f"  {one_line(row['group'])}" if row["group"] else one_line(row["measure"]) + way
+            table.add_row(escape(name), escape(_shown(row)), str(row["n"]), style="dim" if row["group"] else "")
+        console.print(table)
+    console.print(Text("\n".join(found.remarks), style="dim"))
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    if row["value"] is None:
+        return "-"
+    return f"{row['value']:.3f}" + ("" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]")
 
 
 _HEAD = ("a", "b", "a - b [95%]", "p (Holm)")
