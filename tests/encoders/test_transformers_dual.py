@@ -247,7 +247,7 @@ def _forget(folder: Path) -> None:
 
 ERRORS = {
     "no config": (_remove("config.json"), r"holds no config\.json: give a complete checkpoint"),
-    "no weights": (_remove("model.safetensors"), r"holds no model\.safetensors: give"),
+    "no weights": (_remove("model.safetensors"), r"holds no model\.safetensors and no pytorch_model\.bin: give"),
     "no preprocessing": (_remove("preprocessor_config.json"), r"holds no preprocessor_config\.json"),
     "no tokenizer": (_remove("tokenizer.json"), r"holds no tokenizer\.json"),
     "half a config": (lambda f: (f / "config.json").write_text("{"), r"config\.json can't be read \("),
