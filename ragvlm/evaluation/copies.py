@@ -1,15 +1,16 @@
 """Altered copies of pictures: turned, mirrored, cropped, recompressed, brightened, inverted.
 
-Two pictures are copies where one, turned or mirrored, lies in a window of the other. Pictures are compared as small
-squares of luma, so that what a crop does to the sides' ratio is part of the window:
+Two pictures are copies where one, turned or mirrored, lies in a window of the other, or where its middle does, as that
+of a field of view that was moved a little on the slide. Pictures are compared as small squares of luma, so that what a
+crop does to the sides' ratio is part of the window:
 
-1. Coarse: the 8 turned and mirrored forms of one against 81 windows of the other, 10 x 10 cells each, by normalised
-   cross-correlation. All pairs are compared, in both directions, by products of matrices.
+1. Coarse: the turned and mirrored forms of one and of its middle against 100 windows of the other, 10 x 10 cells each,
+   by normalised cross-correlation. All pairs are compared, in both directions, by products of matrices.
 2. Fine: the windows of a likely pair are moved to the highest correlation, from coarse to fine detail, by Gauss-Newton
    steps (Lucas and Kanade 1981, IJCAI 674-679). There the correlation of the locally normalised detail decides.
 
 ``benchmarks/leakage.py`` measures what is found, and how often different pictures are taken for copies. Turns by other
-angles than 90 degrees, and crops that leave less than 60 % of a side, are not looked for.
+angles than 90 degrees, crops that leave less than 60 % of a side, and fields moved by more than 20 % aren't looked for.
 """
 
 from __future__ import annotations
@@ -34,11 +35,23 @@ SIDE = 128  # of the squares that pictures are kept as
 SAME = 0.75  # similarity from which two pictures are copies
 FORMS = tuple(f"{mirrored}turned {angle}" for mirrored in ("", "mirrored, ") for angle in (0, 90, 180, 270))
 """What is done to the contained picture: mirrored left to right or not, then turned by degrees counterclockwise."""
+MIDDLE = (0.2, 0.8)
 _CELLS = 10
-_SPANS = ((0, 1), (0, 0.85), (0.08, 0.92), (0.15, 1), (0.15, 0.85), (0, 0.7), (0.3, 1), (0.1, 0.75), (0.2, 0.8))
+_SPANS = (
+    (0, 1),
+    (0, 0.85),
+    (0.05, 0.95),
+    (0.1, 0.9),
+    (0.15, 1),
+    (0.15, 0.85),
+    (0, 0.7),
+    (0.3, 1),
+    (0.1, 0.75),
+    (0.2, 0.8),
+)
 _POSSIBLE = 0.5  # coarse similarity below which no window is looked for
 _ROUND = 4  # likely pairs that are looked at before a picture without copies is left
-_TRIES = 4  # forms of a likely pair: nearly symmetric pictures fit in several
+_TRIES = 6  # forms of a likely pair: nearly symmetric pictures fit in several
 _CHUNK, _BLOCK = 512, 32
 _LEAST_SPAN = 0.5
 _FARTHEST, _STILL = 0.06, 0.002
@@ -52,7 +65,8 @@ class Copy:
     """Picture number ``a`` of the first and number ``b`` of the second pictures show the same.
 
     ``similarity`` in [SAME, 1] is the correlation of their detail. The one that is ``contained`` ("a" or "b") covers,
-    in the form ``form``, the ``window`` (top, bottom, left, right: shares of the sides) of the other.
+    in the form ``form``, the ``window`` (top, bottom, left, right: shares of the sides) of the other; where it isn't
+    ``whole``, its part within MIDDLE of both sides does.
     """
 
     a: int
@@ -61,6 +75,7 @@ class Copy:
     contained: str
     form: str
     window: Window
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +169,8 @@ def _compared(a: int, b: int, first: Float32, second: Float32) -> Copy | None:
         rows, columns = divmod(number, len(_SPANS))
         similarity, window = _align(outer, forms[form], (*_SPANS[rows], *_SPANS[columns]))
         if similarity >= SAME:
-            return Copy(a, b, round(similarity, 4), contained, FORMS[form], window)
+            place = form % len(FORMS)
+            return Copy(a, b, round(similarity, 4), contained, FORMS[place], window, form == place)
     return None
 
 
@@ -168,7 +184,7 @@ def _likely(containers: Sequence[Square], contained: Sequence[Square]) -> Float3
         best = np.zeros((len(block), len(rows)), np.float32)
         for number in range(windows.shape[1]):
             np.maximum(best, np.abs(windows[:, number] @ rows.T), out=best)
-        found.append(best.reshape(len(block), len(FORMS), -1).max(axis=1))
+        found.append(best.reshape(len(block), 2 * len(FORMS), -1).max(axis=1))
     return np.concatenate(found)
 
 
@@ -178,8 +194,10 @@ def _blocks(pictures: Sequence[Square]) -> Iterator[Square]:
 
 
 def _forms(pictures: Float32) -> Float32:
-    """The FORMS of pictures (..., side, side): (8, ..., side, side)."""
-    both = (pictures, pictures[..., ::-1])
+    """The FORMS of pictures (..., side, side), then those of their middles: (16, ..., side, side)."""
+    middle = _edges(*MIDDLE, SIDE)
+    parts = (pictures, middle @ pictures @ middle.T)
+    both = [picture for part in parts for picture in (part, part[..., ::-1])]
     return np.stack([np.rot90(picture, turns, axes=(-2, -1)) for picture in both for turns in range(4)])
 
 

@@ -190,5 +190,6 @@ def _how(copy: Copy) -> str:
     top, bottom, left, right = copy.window
     width, height = round(100 * (right - left)), round(100 * (bottom - top))
     smaller, larger = ("reference", "query") if copy.contained == "b" else ("query", "reference")
-    covers = f"the {smaller} covers {width} % x {height} % of the {larger}, {copy.form}"
+    part = "" if copy.whole else "the middle of "
+    covers = f"{part}the {smaller} covers {width} % x {height} % of the {larger}, {copy.form}"
     return f"{covers}; similarity {copy.similarity:.2f}"

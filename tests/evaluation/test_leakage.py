@@ -93,6 +93,16 @@ def test_what_was_done_is_told(pictures: list[Image.Image]) -> None:
     assert (copy.contained, copy.form) == ("b", "turned 90")
 
 
+def test_fields_of_view_that_overlap_are_found(pictures: list[Image.Image]) -> None:
+    slide = pictures[0].resize((320, 240))
+    one, two = slide.crop((0, 0, 200, 160)), slide.crop((30, 24, 230, 184))  # moved by 15 % of both sides
+    (copy,) = find_copies([square(one)], [square(other) for other in (pictures[1], two, pictures[2])])
+    assert (copy.b, copy.form, copy.whole) == (1, "turned 0", False)
+    # the middle, 0.2 to 0.8 of both sides, lies 0.15 further on in the one and further back in the other
+    span = (0.35, 0.95) if copy.contained == "b" else (0.05, 0.65)
+    assert copy.window == pytest.approx((*span, *span), abs=0.015)
+
+
 def test_different_and_empty_pictures_are_no_copies(pictures: list[Image.Image]) -> None:
     flat = [Image.new("RGB", (40, 30), colour) for colour in ("black", "white", "grey", "red")]
     squares = [square(picture) for picture in pictures + flat]
@@ -189,3 +199,6 @@ def test_real_smears_are_told_apart_and_their_altered_copies_found(shared_data: 
     for alter in (ALTERATIONS["10 % cut off each side"], ALTERATIONS["turned, cut, jpeg, darker"]):
         found = find_copies([square(alter(picture)) for picture in pictures[:10]], squares)
         assert [(copy.a, copy.b) for copy in found] == [(i, i) for i in range(10)]
+    # two fields of view of the same white cell, looked at
+    again = [square(open_image(files[0].with_name(f"BloodImage_00{number}.jpg"))) for number in (227, 260)]
+    assert [copy.whole for copy in find_copies(again[:1], [*squares, again[1]])] == [False]
