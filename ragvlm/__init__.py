@@ -30,6 +30,7 @@ _HOME = {
     "Generator": "types",
     "Reader": "types",
     "RagvlmError": "errors",
+    "Filter": "filters",
     "Corpus": "corpus",
     "Index": "index",
     "Describer": "describe",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from ragvlm.errors import RagvlmError as RagvlmError
     from ragvlm.evaluation.results import Results as Results
     from ragvlm.evaluation.run import evaluate as evaluate
+    from ragvlm.filters import Filter as Filter
     from ragvlm.generators import load_generator as load_generator
     from ragvlm.index import Index as Index
     from ragvlm.results import Classification as Classification

@@ -22,6 +22,14 @@ Duplicates = Annotated[str, typer.Option(help="References that show the query's 
 Diversity = Annotated[float, typer.Option(help="0 ranks by similarity alone, towards 1 by difference.")]
 KeepSubject = Annotated[bool, typer.Option("--keep-subject", help="Keep references of the query's own subject.")]
 ExcludeId = Annotated[list[str] | None, typer.Option(help="Leave out this record; may be repeated.", metavar="ID")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only references with this modality, source, licence, label or column; repeated: of one name any value, "
+        "of several names all.",
+        metavar="NAME=VALUE",
+    ),
+]
 Columns = Annotated[
     list[str] | None,
     typer.Option("--column", "-c", help="FIELD=COLUMN, e.g. caption=report or labels=wbc,rbc.", metavar="FIELD=COLUMN"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -211,7 +211,7 @@ class Describer:
                 "max_chars": self.writer.max_chars,
                 "threshold": self.checker.threshold,
                 "keep_unsupported": self.keep_unsupported,
-                **asdict(self.search) | {"exclude_ids": sorted(self.search.exclude_ids)},
+                **self.search.to_dict(),
             },
             "abstention": verdict.to_dict(),
             "dropped_references": max((prompt.dropped for prompt in prompts), default=0),

@@ -9,13 +9,14 @@ Buettcher 2009, doi 10.1145/1571941.1572114) or by calibrated scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ragvlm.duplicates import duplicates_of
 from ragvlm.errors import InputError
+from ragvlm.filters import Filter, FilteringStore
 from ragvlm.fusion import Ranking, diversify, mean_calibrated, reciprocal_rank
 from ragvlm.queries import as_query
 from ragvlm.types import Context, Float32, Hit, Query, Record
@@ -42,7 +43,8 @@ class SearchOptions:
     exclude_subject: leave out references of the query's own subject, before the cut to k.
     exclude_ids: ids of records to leave out. diversity: 0 ranks by similarity alone, towards 1 by difference
     from what stands above (maximal marginal relevance, Carbonell and Goldstein 1998, doi 10.1145/290941.291025).
-    with_text: keep only references that have a caption or labels.
+    with_text: keep only references that have a caption or labels. where: keep only references that a ``Filter``
+    allows; a mapping such as {"stain": "DAPI", "nuclei": {2, 3}} or words such as ["stain=DAPI"] become one in ``of``.
     """
 
     mode: str = "auto"
@@ -52,6 +54,7 @@ class SearchOptions:
     exclude_ids: frozenset[str] = frozenset()
     diversity: float = 0.0
     with_text: bool = False
+    where: Filter = field(default_factory=Filter)
 
     @classmethod
     def of(cls, **options: Any) -> SearchOptions:
@@ -60,7 +63,11 @@ class SearchOptions:
         for name in options:
             if name not in known:
                 raise InputError(f"there is no option {name!r}: choose among {', '.join(known)}")
-        return cls(**options)
+        return cls(**options | {"where": Filter.of(options.get("where"))})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as JSON types."""
+        return asdict(self) | {"exclude_ids": sorted(self.exclude_ids), "where": self.where.to_dict()}
 
     def __post_init__(self) -> None:
         for name, known in (("mode", MODES), ("fusion", FUSIONS), ("duplicates", DUPLICATES)):
@@ -108,6 +115,7 @@ def retrieve(
     if not queries:
         return []
     modes = [_mode(query, options.mode, index) for query in queries]
+    options = replace(options, where=options.where.resolved(index.records)) if options.where else options
     images, texts = _encode(index, queries, modes)
     return [
         _Search(index, query, mode, options, images.get(i), texts.get(i)).run(k, nearest)
@@ -251,7 +259,7 @@ class _Search:
         if store is None or vector is None:
             return []
         for reach in (min(4 * depth + 32, len(store)), len(store)):
-            scores, positions = store.search(vector[None, :], max(reach, 1))
+            scores, positions = self._ask(store, vector[None, :], max(reach, 1))
             found = [
                 (int(rows[position]), float(score))
                 for score, position in zip(scores[0], positions[0], strict=True)
@@ -261,9 +269,17 @@ class _Search:
                 break
         return found[:depth]
 
+    def _ask(self, store: VectorStore, vector: Float32, reach: int) -> tuple[Float32, Int64]:
+        """The store's nearest; one that can filter by itself leaves out what it knows to be ineligible."""
+        other = self.subject if self.options.exclude_subject else None
+        if isinstance(store, FilteringStore) and (self.options.where or other is not None):
+            return store.search_where(vector, reach, self.options.where, other)
+        return store.search(vector, reach)
+
     def _eligible(self, row: int) -> bool:
         record: Record = self.index.records[row]
         own = self.options.exclude_subject and self.subject is not None and record.subject_id == self.subject
         double = self.options.duplicates == "exclude" and row in self.duplicates
         silent = self.options.with_text and not (record.caption or record.labels)
-        return not (own or double or silent or record.id in self.options.exclude_ids)
+        left_out = own or double or silent or record.id in self.options.exclude_ids
+        return not left_out and self.options.where.allows(record)

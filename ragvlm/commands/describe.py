@@ -29,6 +29,7 @@ def describe(
     subject_id: arg.Subject = None,
     keep_subject: arg.KeepSubject = False,
     exclude_id: arg.ExcludeId = None,
+    where: arg.Where = None,
     question: Annotated[
         str | None, typer.Option(help="Ask this of each picture; needs a generator that hears.")
     ] = None,
@@ -76,6 +77,7 @@ def describe(
         diversity=diversity,
         exclude_subject=not keep_subject,
         exclude_ids=frozenset(exclude_id or ()),
+        where=where,
         generator_options=arg.options(generator_option, "--generator-option", dtype=dtype, **both["generators"]),
         encoder_options=arg.options(encoder_option, "--encoder-option", **both["encoders"]),
     )

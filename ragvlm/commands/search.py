@@ -21,6 +21,7 @@ def search(
     subject_id: arg.Subject = None,
     keep_subject: arg.KeepSubject = False,
     exclude_id: arg.ExcludeId = None,
+    where: arg.Where = None,
     encoder_option: arg.EncoderOptions = None,
     device: arg.Device = None,
     trust_remote_code: arg.Trust = False,
@@ -41,6 +42,7 @@ def search(
         subject_id=subject_id,
         exclude_subject=not keep_subject,
         exclude_ids=frozenset(exclude_id or ()),
+        where=where,
     )
     if as_json:
         out.print_json({"query": query, "hits": [hit_to_dict(hit) for hit in hits]})

@@ -259,7 +259,7 @@ def _described(system: Any) -> Any:
         return system
     if not hasattr(system, "from_retrieved"):
         return system.name
-    search = asdict(system.search) | {"exclude_ids": sorted(system.search.exclude_ids)}
+    search = system.search.to_dict()
     options = {name: getattr(system, name) for name in ("k", "alpha", "keep_unsupported")}
     writing = {"template": system.writer.template.name, "max_chars": system.writer.max_chars}
     return {"generator": system.generator.name, **options, **writing, **search, "threshold": system.checker.threshold}
