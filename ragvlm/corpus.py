@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ragvlm.errors import CorpusError
+from ragvlm import formats
+from ragvlm.errors import CorpusError, ImageError
+from ragvlm.locator import Locator
 from ragvlm.privacy import without_identifiers
 from ragvlm.readers import find_reader
 from ragvlm.readers.columns import check_fields
@@ -42,26 +44,32 @@ class Corpus:
 
     @classmethod
     def load(
-        cls, path: str | Path, *, columns: Mapping[str, str] | None = None, reader: Reader | str | None = None
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        reader: Reader | str | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Corpus:
         """Read the corpus at ``path``, a file or a folder.
 
         ``columns`` maps fields of Record to columns (see ``ragvlm.readers.columns``); ``reader`` is a format's
-        name or a Reader, by default what lies at the path decides. Raises CorpusError naming file and row.
+        name or a Reader, by default what lies at the path decides. ``options`` say how files that hold many
+        pictures become records (see ``ragvlm.formats``). Raises CorpusError naming file and row.
         """
         place = Path(path).expanduser().absolute()
         asked = dict(columns or {})
         check_fields(asked)
+        formats.check_options(options or {})
         chosen = find_reader(place, reader) if reader is None or isinstance(reader, str) else reader
-        records = tuple(chosen.read(place, asked))
+        folder = place.is_dir()
+        root = place if folder else place.parent
+        records = tuple(_expanded(chosen.read(place, asked), root, options or {}))
         if not records:
             raise CorpusError(f"{path}: holds no records")
-        folder = place.is_dir()
-        corpus = cls.from_records(
-            records, root=place if folder else place.parent, name=place.name if folder else place.stem
-        )
-        named = {record.image for record in records}
-        unlisted = tuple(image for image in pictures(place) if image not in named) if folder else ()
+        corpus = cls.from_records(records, root=root, name=place.name if folder else place.stem)
+        named = {Locator.of(corpus.root / record.image).path for record in records if record.image is not None}
+        unlisted = tuple(image for image in pictures(place) if str(place / image) not in named) if folder else ()
         return replace(corpus, reader=chosen.name, unlisted=unlisted)
 
     @classmethod
@@ -89,7 +97,7 @@ class Corpus:
         return iter(self.records)
 
     def image_path(self, record: Record) -> Path:
-        """Where the picture of ``record`` lies. Raises CorpusError where it has none."""
+        """Where the picture of ``record`` lies (see ``ragvlm.locator``). Raises CorpusError where it has none."""
         if record.image is None:
             raise CorpusError(f"record {record.id!r} has no picture")
         return self.root / record.image
@@ -111,6 +119,14 @@ class Corpus:
             "unlisted": len(self.unlisted),
             "dropped_columns": list(self.dropped_columns),
         }
+
+
+def _expanded(records: Iterable[Record], root: Path, options: Mapping[str, Any]) -> Iterator[Record]:
+    for record in records:
+        try:
+            yield from formats.expand(record, root, options)
+        except ImageError as error:
+            raise CorpusError(f"{record.image}: {error}") from error
 
 
 def _without_identifiers(record: Record) -> tuple[Record, set[str]]:
@@ -135,8 +151,14 @@ def _file_sizes(records: Sequence[Record], root: Path) -> list[int | None]:
     absent: list[str] = []
     for record in records:
         try:
-            status = (root / record.image).stat() if record.image is not None else None
-            if status is not None and not stat.S_ISREG(status.st_mode):
+            place = Locator.of(root / record.image) if record.image is not None else None
+            status = place.file.stat() if place else None
+            # a series of files is a folder, and its parts say what of it is meant
+            if (
+                place
+                and status
+                and not (stat.S_ISREG(status.st_mode) or (place.parts and stat.S_ISDIR(status.st_mode)))
+            ):
                 absent.append(str(record.image))
             sizes.append(status.st_size if status else None)
         except (OSError, ValueError):

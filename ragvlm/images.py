@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,10 @@ from PIL import (
 
 from ragvlm import tiff
 from ragvlm.errors import ImageError, InputError, reason
+from ragvlm.formats import START, Source, find_format
+from ragvlm.locator import Locator
 from ragvlm.pixels import array_to_rgb, composite, upright
+from ragvlm.streams import open_stream
 
 ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
 
@@ -63,10 +65,11 @@ def open_image(
 ) -> Image.Image:
     """``source`` as an upright 8-bit PIL RGB picture.
 
-    ``source`` is a path, the bytes of a file, a binary stream, a PIL picture, or an array (H, W), (H, W, 3) or
-    (H, W, 4). ``max_pixels`` bounds width x height, from the header, before anything is decoded (default:
-    ``$RAGVLM_MAX_PIXELS``, else 200,000,000); a file may have at most 16 bytes for each of them. ``page``
-    counts from 0. ``name`` is what errors call the source.
+    ``source`` is a path, a place in a file as ``ragvlm.locator`` writes it, the bytes of a file, a binary stream,
+    a PIL picture, or an array (H, W), (H, W, 3) or (H, W, 4). ``max_pixels`` bounds width x height, from the header,
+    before anything is decoded (default: ``$RAGVLM_MAX_PIXELS``, else 200,000,000); a file may have at most 16
+    bytes for each of them. ``page`` counts from 0; the part ``page`` of a place goes before it. ``name`` is what
+    errors call the source.
 
     The EXIF orientation is applied, transparency is composited on white, 8-bit pixels stay untouched, deeper
     ones are scaled by ``ragvlm.pixels.scale_to_uint8`` (0.1 to 99.9 percentile of the page).
@@ -78,19 +81,47 @@ def open_image(
     try:
         if isinstance(source, np.ndarray | Image.Image):
             return _from_memory(source, bound, page)
-        with _open_stream(source, bound * _BYTES_PER_PIXEL) as stream:
-            return _decode(stream, bound, page)
+        place = Locator.of(source) if isinstance(source, str | Path) else Locator("")
+        return _open_place(place, source, bound, page)
     except ImageError as error:
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:  # decoders fail in every way there is; all of them mean a broken file
         raise ImageError(f"{label}: broken picture ({reason(error)})") from error
 
 
+def _open_place(place: Locator, source: object, bound: int, page: int) -> Image.Image:
+    most = bound * _BYTES_PER_PIXEL
+    if place.path and place.file.is_dir() and (known := find_format(b"", place.file)):
+        return _common(known.open(Source(place, None, _check_size(bound), most)), place, bound, page)
+    with open_stream(place.path or source, most) as stream:
+        start = stream.read(START)
+        stream.seek(0)
+        known = find_format(start, place.file if place.path else None)
+        opened = known.open(Source(place, stream, _check_size(bound), most)) if known else stream
+        return _common(opened, place if known is None else Locator(place.path), bound, page)
+
+
+def _common(opened: Image.Image | IO[bytes], place: Locator, bound: int, page: int) -> Image.Image:
+    """What a format gave, as a picture; a stream holds one of the common formats."""
+    if isinstance(opened, Image.Image):
+        return opened
+    place.only({"page"}, "a picture")
+    with opened:
+        return _decode(opened, bound, place.whole("page", page))
+
+
 def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> ImageInfo:
-    """Size and number of pages, from the headers alone. Raises ImageError as ``open_image`` does."""
+    """Size and number of pages, from the headers alone; a picture in a ``Format``'s file is opened, and is 1 page.
+
+    Raises ImageError as ``open_image`` does.
+    """
     label = _label(source)
+    place = Locator.of(source) if isinstance(source, str | Path) else Locator("")
     try:
-        with _open_stream(source, _pixel_bound(max_pixels) * _BYTES_PER_PIXEL) as stream:
+        with open_stream(place.path or source, _pixel_bound(max_pixels) * _BYTES_PER_PIXEL) as stream:
+            if place.parts or find_format(stream.read(START), place.file if place.path else None):
+                return ImageInfo(*open_image(source, max_pixels=max_pixels).size, n_pages=1)
+            stream.seek(0)
             image = _identify(stream)
             if image is None:
                 return ImageInfo(*tiff.count_pages(stream))
@@ -127,42 +158,6 @@ def _check_size(bound: int) -> Callable[[int, int], None]:
             )
 
     return check
-
-
-def _open_stream(source: object, max_bytes: int) -> IO[bytes]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-    elif isinstance(source, str | Path):
-        return _open_file(source, max_bytes)
-    elif hasattr(source, "read"):
-        data = source.read(max_bytes + 1)
-    else:
-        raise ImageError("not a path, bytes, a binary stream, a PIL picture or an array")
-    if not isinstance(data, bytes):
-        raise ImageError("the stream gives text: open it in binary mode")
-    _check_bytes(len(data), max_bytes)
-    return io.BytesIO(data)
-
-
-def _open_file(source: str | Path, max_bytes: int) -> IO[bytes]:
-    path = Path(source)
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError("is a folder, not a picture")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("is not a regular file")
-        _check_bytes(status.st_size, max_bytes)
-        return path.open("rb")
-    except (OSError, ValueError) as error:
-        raise ImageError(f"can't be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _check_bytes(size: int, most: int) -> None:
-    if size == 0:
-        raise ImageError("is empty (0 bytes)")
-    if size > most:
-        raise ImageError(f"has more than {most:,} bytes: scale it down, or raise RAGVLM_MAX_PIXELS")
 
 
 def _identify(stream: IO[bytes]) -> ImageFile.ImageFile | None:

@@ -33,6 +33,14 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_folder(path: Path) -> str:
+    """Hex SHA-256 over the names and digests of the files in a folder, those below it left out."""
+    digest = hashlib.sha256()
+    for file in sorted(entry for entry in path.iterdir() if entry.is_file()):
+        digest.update(f"{file.name}\0{sha256_file(file)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; on success it is synced and renamed to ``path``, otherwise removed.

@@ -7,6 +7,7 @@ from typing import Any
 
 from ragvlm.errors import InputError
 from ragvlm.images import SUPPORTED_SUFFIXES, open_image
+from ragvlm.locator import Locator
 from ragvlm.types import Query
 
 
@@ -28,10 +29,11 @@ def as_query(item: Any, *, subject_id: str | None = None, picture: bool = False)
 
 
 def _is_path(text: str) -> bool:
-    if Path(text).suffix.lower() in SUPPORTED_SUFFIXES:
+    place = Locator.of(text)
+    if place.file.suffix.lower() in SUPPORTED_SUFFIXES:
         return True
     try:
-        return Path(text).is_file()
+        return place.file.is_file() or (bool(place.parts) and place.file.is_dir())
     except (OSError, ValueError):  # words can be longer than a path may be, or hold a NUL
         return False
 

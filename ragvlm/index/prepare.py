@@ -8,12 +8,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 from ragvlm.errors import CorpusError, ImageError
 from ragvlm.images import open_image, perceptual_hash, pixel_hash
 from ragvlm.index.segments import Row, hash_row
-from ragvlm.paths import sha256_file
+from ragvlm.locator import Locator
+from ragvlm.paths import sha256_file, sha256_folder
 from ragvlm.types import Record
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Preparer:
     ) -> None:
         self.corpus, self.known = corpus, known
         self.hash_subject, self.max_pixels = hash_subject, max_pixels
+        self._digests = FileDigests()
 
     def __call__(self, record: Record) -> Outcome:
         stored = self._stored(record)
@@ -72,7 +75,7 @@ class Preparer:
             return Skipped(item, "neither a picture nor a caption")
         try:
             path = self.corpus.image_path(record) if stored.image is not None else None
-            file_hash = sha256_file(path) if path is not None else None
+            file_hash = self._digests(Locator.of(path)) if path is not None else None
             row_hash = hash_row(stored, file_hash)
             if self.known.get(stored.id) == row_hash:
                 return Unchanged(stored.id)
@@ -109,6 +112,28 @@ class Preparer:
             study = self.hash_subject(study) if study is not None else None
         image = relative_image(record.image, Path(self.corpus.root))
         return replace(record, image=image, caption=caption, subject_id=subject, study_id=study)
+
+
+class FileDigests:
+    """SHA-256 of files; of a file with many pictures (slices, tiles, members) once, however many threads ask."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._known: dict[str, Future[str]] = {}
+
+    def __call__(self, place: Locator) -> str:
+        """Hex digest of the file at ``place``, of a folder over its files' names and digests. Raises OSError."""
+        if not place.parts:
+            return sha256_file(place.file)
+        with self._lock:
+            asked = place.path in self._known
+            digest = self._known.setdefault(place.path, Future())
+        if not asked:
+            try:
+                digest.set_result(sha256_folder(place.file) if place.file.is_dir() else sha256_file(place.file))
+            except OSError as error:
+                digest.set_exception(error)
+        return digest.result()
 
 
 def relative_image(image: str | None, root: Path) -> str | None:

@@ -1,0 +1,116 @@
+"""File formats beside the common ones of ``ragvlm.images``: more than one picture a file, or a package of their own.
+
+A format is one class in one file. ``ragvlm.images.open_image`` asks each in turn whether a file is its own; the first
+that says so opens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
+
+from PIL import Image
+
+from ragvlm.errors import InputError
+from ragvlm.locator import Locator
+from ragvlm.types import Record
+
+START = 512
+"""How many of a file's first bytes ``Format.matches`` is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be opened. ``stream`` is at its start, and None for a folder; ``place.path`` is "" for bytes.
+
+    ``check(width, height)`` raises ImageError where a picture has too many pixels: call it before decoding.
+    ``max_bytes`` bounds what may be unpacked from the file.
+    """
+
+    place: Locator
+    stream: IO[bytes] | None
+    check: Callable[[int, int], None]
+    max_bytes: int
+
+
+Opened: TypeAlias = Image.Image | IO[bytes]
+
+
+class Format(Protocol):
+    """Knows a file by its first bytes (and, where these don't tell, by its name), and opens a picture in it."""
+
+    name: str
+
+    def matches(self, start: bytes, path: Path | None) -> bool:
+        """Whether a file that begins with ``start`` (b"" for a folder) is of this format; cheap, never raises."""
+        ...
+
+    def open(self, source: Source) -> Opened:
+        """The picture at ``source.place`` as 8-bit RGB, or a binary stream of a common format that holds it.
+
+        Raises ImageError without the path, which the caller puts before it, or anything at all for a broken file.
+        """
+        ...
+
+
+@runtime_checkable
+class Expander(Protocol):
+    """A Format of which one file makes many records: the slices of a volume, the tiles of a slide.
+
+    ``options`` are the names of what may be asked for, as ``slices`` or ``tile``.
+    """
+
+    options: frozenset[str]
+
+    def expand(self, record: Record, path: Path, options: Mapping[str, Any]) -> Iterator[Record]:
+        """The records of the file at ``path``, which ``record.image`` names as a whole.
+
+        Raises InputError for an option's value, ImageError (without the path) where the file can't be read.
+        """
+        ...
+
+
+FORMATS: tuple[Format, ...] = ()
+"""All formats; the first that matches opens the file."""
+
+
+def find_format(start: bytes, path: Path | None) -> Format | None:
+    """The format of a file, None for the common ones."""
+    return next((known for known in FORMATS if known.matches(start, path)), None)
+
+
+_PLAIN = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})  # not worth a look inside: never many records
+
+
+def expand(record: Record, root: Path, options: Mapping[str, Any]) -> Iterator[Record]:
+    """The records that ``record`` stands for: itself, or those of its file where that is of an Expander's format.
+
+    A record that names a place in its file stays as it is. Raises as ``Expander.expand`` does.
+    """
+    place = Locator.of(root / record.image) if record.image is not None else None
+    if place is None or place.parts or place.file.suffix.lower() in _PLAIN or not (known := _format_of(place.file)):
+        yield record
+    elif isinstance(known, Expander):
+        yield from known.expand(record, place.file, {k: v for k, v in options.items() if k in known.options})
+    else:
+        yield record
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise InputError for an option that no format has."""
+    names = {name for known in FORMATS if isinstance(known, Expander) for name in known.options}
+    for name in options:
+        if name not in names:
+            raise InputError(f"no format has an option {name!r}: there are {', '.join(sorted(names)) or 'none'}")
+
+
+def _format_of(path: Path) -> Format | None:
+    try:
+        if path.is_dir():
+            return find_format(b"", path)
+        with path.open("rb") as stream:
+            return find_format(stream.read(START), path)
+    except (OSError, ValueError):  # what can't be read is told by whoever opens the picture
+        return None
