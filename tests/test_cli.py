@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ragvlm.index.manifest import seal
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -271,7 +273,7 @@ def test_an_index_of_another_encoder_is_refused(index: Path, corpus: Path, tmp_p
     shutil.copytree(index, other)
     manifest = json.loads((other / "manifest.json").read_text())
     manifest["encoder"]["fingerprint"] = "0" * 64
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    (other / "manifest.json").write_bytes(seal(manifest))
     says = refuse("search", "cells", "--index", other)
     assert "embedded" in says
     assert "000000" in says

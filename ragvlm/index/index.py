@@ -231,30 +231,9 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """What ``ragvlm info --json`` prints."""
-        manifest, counts = self.manifest, self.manifest.counts
-        return {
-            "path": str(self.path),
-            "corpus": manifest.corpus,
-            "corpus_root": manifest.corpus_root,
-            "records": counts.records,
-            "pictures": counts.pictures,
-            "captions": counts.captions,
-            "encoder": manifest.encoder,
-            "encoder_fingerprint": manifest.encoder_fingerprint,
-            "encoder_options": dict(manifest.encoder_options),
-            "store": manifest.store,
-            "fingerprint": self.fingerprint,
-            "bytes": sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file()),
-            "segments": len(manifest.segments),
-            "complete": manifest.complete,
-            "skipped": manifest.skipped,
-            "exact_duplicates": [list(group) for group in self.exact_duplicates()],
-            "subjects_hashed": manifest.subject_key is not None,
-            "created": manifest.created,
-            "updated": manifest.updated,
-            "sources": dict(counts.sources),
-            "licences": dict(counts.licences),
-        }
+        from ragvlm.index.info import facts
+
+        return facts(self)
 
     def verify(self) -> None:
         """Compare all files with their checksums. Raises StoreError naming the first that differs."""

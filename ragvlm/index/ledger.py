@@ -100,7 +100,7 @@ def compact(root: Path, manifest: Manifest, live: Container[str], limit: int) ->
     """
     import pyarrow as pa
 
-    number = next_number(manifest)
+    number = manifest.next_segment
     out: list[Segment] = []
     for group in _groups(root, manifest, live, limit):
         if len(group) == 1 and group[0].mask.all():
@@ -110,11 +110,6 @@ def compact(root: Path, manifest: Manifest, live: Container[str], limit: int) ->
         out.append(write_table(root, number, pa.concat_tables(tables).combine_chunks()))
         number += 1
     return tuple(out)
-
-
-def next_number(manifest: Manifest) -> int:
-    """The number of the next segment file."""
-    return 1 + max((int(Path(segment.file).stem) for segment in manifest.segments), default=0)
 
 
 def _groups(root: Path, manifest: Manifest, live: Container[str], limit: int) -> list[list[_Part]]:

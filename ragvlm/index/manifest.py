@@ -1,7 +1,11 @@
-"""manifest.json: the one file that says what an index is made of. It is replaced last, atomically."""
+"""manifest.json: the one file that says what an index is made of. It is replaced last, atomically.
+
+Its first line holds the SHA-256 of all that follows, so that no changed byte goes unseen.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -12,13 +16,14 @@ from typing import Any, TypeVar
 
 from ragvlm import __version__
 from ragvlm.errors import EncoderMismatchError, StoreError
+from ragvlm.index import fields
 from ragvlm.paths import atomic_path
 from ragvlm.types import Encoder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NAME = "manifest.json"
 # an index from elsewhere must not make us open a file outside of its folder
-_FILE = re.compile(r"(segments/\d{6}\.parquet|(image|text)-\d{6}\.[a-z0-9]+)")
+_FILE = re.compile(r"(segments/\d{6}\.parquet|(image|text|vanished)-\d{6}\.[a-z0-9]+)")
 T = TypeVar("T")
 
 
@@ -34,7 +39,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """One store file, made from the segments; ``kind`` is "image" or "text"."""
+    """A file beside the segments: a store made from them ("image", "text"), or the ids marked as "vanished"."""
 
     kind: str
     file: str
@@ -59,9 +64,11 @@ class Manifest:
     """The state of an index. ``encoder``, ``corpus`` and ``store`` are names; times are ISO 8601 in UTC.
 
     ``encoder_options`` are what the encoder must be loaded with, beside its name, to give the same vectors.
-    ``generation`` counts commits. ``complete`` is false while a build runs and after one was interrupted.
+    ``generation`` counts commits; a segment's number is never used again (``next_segment``). ``complete`` is false
+    while a build runs and after one was interrupted. ``vanished`` lists the records that are in the index still but
+    no more in the corpus, None where there are none; they count as live.
     ``subject_key`` is the fingerprint of the key that hashed subject and study ids, None where they are plain.
-    ``calibration`` is a JSON object that the index keeps and doesn't interpret.
+    ``calibration`` is a JSON object that the index keeps; see ``fields.calibration``.
     """
 
     encoder: str
@@ -81,9 +88,11 @@ class Manifest:
     generation: int = 0
     complete: bool = False
     skipped: int = 0
+    next_segment: int = 1
     counts: Counts = Counts()
     segments: tuple[Segment, ...] = ()
     derived: tuple[Derived, ...] = ()
+    vanished: Derived | None = None
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -94,7 +103,7 @@ class Manifest:
     @property
     def files(self) -> tuple[Segment | Derived, ...]:
         """All files of the index but the manifest."""
-        return (*self.segments, *self.derived)
+        return (*self.segments, *self.derived, *([self.vanished] if self.vanished else []))
 
     def derived_of(self, kind: str) -> Derived | None:
         """The store file of ``kind``, where there is one."""
@@ -104,8 +113,10 @@ class Manifest:
         """Write the next generation, with ``changes``, into the index folder ``path`` and return it."""
         changes |= {"generation": self.generation + 1, "updated": utc_now(), "version": __version__}
         new = replace(self, **changes)
+        numbers = [int(Path(segment.file).stem) for segment in new.segments]
+        new = replace(new, next_segment=max(new.next_segment, *(number + 1 for number in numbers), 1))
         with atomic_path(path / NAME) as temporary:
-            temporary.write_text(json.dumps(new.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_bytes(seal(new.to_dict()))
         return new
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,11 +140,26 @@ class Manifest:
             "store": self.store,
             "subject_key": self.subject_key,
             "skipped": self.skipped,
+            "next_segment": self.next_segment,
             "counts": asdict(self.counts),
             "segments": [asdict(segment) for segment in self.segments],
             "derived": [asdict(item) for item in self.derived],
+            "vanished": asdict(self.vanished) if self.vanished else None,
             "calibration": dict(self.calibration),
         }
+
+
+def seal(table: Mapping[str, Any]) -> bytes:
+    """The bytes of a manifest: JSON whose first line is the SHA-256 of the bytes that follow that line."""
+    table = {name: value for name, value in table.items() if name != "sha256"}
+    # of a folder's name that is no UTF-8 this makes JSON's own escapes
+    text = json.dumps(table, indent=1, ensure_ascii=False).encode(errors="backslashreplace")
+    body = text.removeprefix(b"{\n") + b"\n"
+    return _first_line(body) + body
+
+
+def _first_line(body: bytes) -> bytes:
+    return f'{{"sha256": "{hashlib.sha256(body).hexdigest()}",\n'.encode()
 
 
 def utc_now() -> str:
@@ -147,7 +173,8 @@ def read_manifest(path: Path) -> Manifest:
     Raises StoreError where there is none, where it is of another format version and where it is garbled.
     """
     try:
-        table = json.loads((path / NAME).read_text(encoding="utf-8"))
+        content = (path / NAME).read_bytes()
+        table = json.loads(content.decode())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
             f"{path} is not an index (no {NAME}); build one with: ragvlm index CORPUS --out {path}"
@@ -156,15 +183,21 @@ def read_manifest(path: Path) -> Manifest:
         raise StoreError(f"{path / NAME}: {error.strerror}") from error
     except ValueError as error:
         raise StoreError(f"{path / NAME} is damaged ({error}); {_advice(path)}") from error
+    body = content.partition(b"\n")[2]
+    sealed = content == _first_line(body) + body
     version = table.get("format_version") if isinstance(table, dict) else None
-    if version != FORMAT_VERSION:
+    # what has a checksum, and a wrong one, is damaged; what has none may be older than checksums are
+    if version != FORMAT_VERSION and (sealed or not content.startswith(b'{"sha256": "')):
         raise StoreError(
-            f"index {path} has format version {version}, this ragvlm reads {FORMAT_VERSION}: index the corpus again"
+            f"index {path} has format version {version}, this ragvlm reads {FORMAT_VERSION}: index the corpus again "
+            "into another --out"
         )
+    if not sealed:
+        raise StoreError(f"{path / NAME} is damaged (it differs from its checksum); {_advice(path)}")
     try:
         return _parse(table)
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path / NAME} is damaged ({_reason(error)}); {_advice(path)}") from error
+        raise StoreError(f"{path / NAME} is damaged ({fields.reason(error)}); {_advice(path)}") from error
 
 
 def damaged(path: Path, manifest: Manifest) -> list[tuple[Segment, str]]:
@@ -200,67 +233,47 @@ def check_encoder(path: Path, manifest: Manifest, encoder: Encoder) -> None:
 
 
 def _parse(table: dict[str, Any]) -> Manifest:
-    encoder, corpus, counts = (_get(table, name, dict) for name in ("encoder", "corpus", "counts"))
+    encoder, corpus, counts = (fields.get(table, name, dict) for name in ("encoder", "corpus", "counts"))
     return Manifest(
-        encoder=_get(encoder, "name", str),
-        encoder_fingerprint=_get(encoder, "fingerprint", str),
-        image_dim=_get(encoder, "image_dim", int),
-        text_dim=_get(encoder, "text_dim", int),
-        shared_space=_get(encoder, "shared_space", bool),
-        encoder_options=_options(encoder.get("options", {})),
-        corpus=_get(corpus, "name", str),
-        corpus_root=_get(corpus, "root", str),
-        corpus_fingerprint=_get(corpus, "fingerprint", str),
-        store=_get(table, "store", str),
-        subject_key=None if table["subject_key"] is None else _get(table, "subject_key", str),
-        created=_get(table, "created", str),
-        updated=_get(table, "updated", str),
-        version=_get(table, "ragvlm_version", str),
-        generation=_get(table, "generation", int),
-        complete=_get(table, "complete", bool),
-        skipped=_get(table, "skipped", int),
+        encoder=fields.get(encoder, "name", str),
+        encoder_fingerprint=fields.get(encoder, "fingerprint", str),
+        image_dim=fields.get(encoder, "image_dim", int),
+        text_dim=fields.get(encoder, "text_dim", int),
+        shared_space=fields.get(encoder, "shared_space", bool),
+        encoder_options=fields.encoder_options(encoder.get("options", {})),
+        corpus=fields.get(corpus, "name", str),
+        corpus_root=fields.get(corpus, "root", str),
+        corpus_fingerprint=fields.get(corpus, "fingerprint", str),
+        store=fields.get(table, "store", str),
+        subject_key=None if table["subject_key"] is None else fields.get(table, "subject_key", str),
+        created=fields.get(table, "created", str),
+        updated=fields.get(table, "updated", str),
+        version=fields.get(table, "ragvlm_version", str),
+        generation=fields.get(table, "generation", int),
+        complete=fields.get(table, "complete", bool),
+        skipped=fields.get(table, "skipped", int),
         counts=_counts(counts),
-        segments=tuple(_file(Segment, row) for row in _get(table, "segments", list)),
-        derived=tuple(_file(Derived, row) for row in _get(table, "derived", list)),
-        calibration=_get(table, "calibration", dict),
+        next_segment=fields.get(table, "next_segment", int),
+        segments=tuple(_file(Segment, row) for row in fields.get(table, "segments", list)),
+        derived=tuple(_file(Derived, row) for row in fields.get(table, "derived", list)),
+        vanished=None if table["vanished"] is None else _file(Derived, table["vanished"]),
+        calibration=fields.calibration(fields.get(table, "calibration", dict)),
     )
-
-
-def _get(table: dict[str, Any], name: str, kind: type[T]) -> T:
-    value = table[name]
-    if not isinstance(value, kind):
-        raise ValueError(f"{name!r} is not of type {kind.__name__}")
-    if isinstance(value, int) and value < 0:
-        raise ValueError(f"{name!r} is {value}")
-    return value
-
-
-def _options(table: Any) -> dict[str, Any]:
-    # an index from elsewhere must not say yes to code for its reader
-    if not isinstance(table, dict) or "trust_remote_code" in table or "model" in table:
-        raise ValueError("the encoder's options are not such")
-    if not all(isinstance(value, str | int | float | bool) for value in table.values()):
-        raise ValueError("an option of the encoder is not a plain value")
-    return table
 
 
 def _counts(table: dict[str, Any]) -> Counts:
     for name in ("records", "pictures", "captions"):
-        _get(table, name, int)
+        fields.get(table, name, int)
     for name in ("sources", "licences"):
-        _get(table, name, dict)
+        fields.get(table, name, dict)
     return Counts(**table)
 
 
 def _file(kind: Callable[..., T], row: dict[str, Any]) -> T:
-    if not _FILE.fullmatch(_get(row, "file", str)):
+    if not _FILE.fullmatch(fields.get(row, "file", str)):
         raise ValueError(f"unexpected file name {row['file']!r}")
-    _get(row, "rows", int), _get(row, "bytes", int), _get(row, "sha256", str)
+    fields.get(row, "rows", int), fields.get(row, "bytes", int), fields.get(row, "sha256", str)
     return kind(**row)
-
-
-def _reason(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _advice(path: Path) -> str:

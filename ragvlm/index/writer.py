@@ -17,7 +17,7 @@ from ragvlm.errors import CorpusError, InputError, StoreError
 from ragvlm.index.build import BuildOptions, BuildReport
 from ragvlm.index.derived import usable, write_derived
 from ragvlm.index.index import Index
-from ragvlm.index.ledger import Ledger, compact, next_number
+from ragvlm.index.ledger import Ledger, compact
 from ragvlm.index.manifest import NAME, Counts, Manifest, check_encoder, damaged, read_manifest, utc_now
 from ragvlm.index.prepare import Outcome, Prepared, Preparer, Skipped, Unchanged
 from ragvlm.index.segments import Row, to_json, write_segment
@@ -126,7 +126,7 @@ class Writer:
 
     def _commit(self, rows: Sequence[Row]) -> None:
         dims = {"image": self.encoder.image_dim, "text": self.encoder.text_dim}
-        segment = write_segment(self.root, next_number(self.manifest), rows, dims)
+        segment = write_segment(self.root, self.manifest.next_segment, rows, dims)
         for row in rows:
             self.ledger.add(row)
             self.written.add(row.record.id)

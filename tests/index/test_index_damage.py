@@ -11,6 +11,7 @@ from tiny import build, make_corpus
 
 from ragvlm.errors import StoreError
 from ragvlm.index import Index, derived
+from ragvlm.index.manifest import NAME, read_manifest, seal
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def edit_manifest(index: Index, change: object) -> None:
     path = index.path / "manifest.json"
     table = json.loads(path.read_text())
     change(table)  # type: ignore[operator]
-    path.write_text(json.dumps(table))
+    path.write_bytes(seal(table))
 
 
 @pytest.mark.parametrize("store", ["numpy", "faiss"])
@@ -61,6 +62,25 @@ def test_a_folder_that_cannot_be_written_is_served_from_memory(built, monkeypatc
     assert not list(built.path.glob("text-*"))
 
 
+def flip(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+
+
+def test_every_byte_of_the_manifest_counts(built):
+    content = (built.path / NAME).read_bytes()
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 8
+        (built.path / NAME).write_bytes(changed)
+        with pytest.raises(StoreError, match=r"is damaged|has format version"):
+            read_manifest(built.path)
+    (built.path / NAME).write_bytes(content[:-1])
+    with pytest.raises(StoreError, match="is damaged"):
+        read_manifest(built.path)
+
+
 def delete_segment(index: Index) -> None:
     (index.path / "segments/000002.parquet").unlink()
 
@@ -78,7 +98,16 @@ def cut_segment(index: Index) -> None:
         (lambda i: (i.path / "manifest.json").write_text('{"format_version": 1,'), "is damaged"),
         (lambda i: (i.path / "manifest.json").write_bytes(b"\xff\xfe"), "is damaged"),
         (lambda i: (i.path / "manifest.json").write_text("[]"), "format version None"),
-        (lambda i: edit_manifest(i, lambda t: t.update(format_version=2)), "format version 2.*reads 1"),
+        (lambda i: edit_manifest(i, lambda t: t.update(format_version=3)), "format version 3.*reads 2.*another --out"),
+        (lambda i: (i.path / "manifest.json").write_text('{\n "format_version": 1\n}\n'), "format version 1, this"),
+        (lambda i: flip(i.path / NAME, b'"store": "f', b'"store": "g'), r"manifest\.json is damaged .*its checksum"),
+        (lambda i: flip(i.path / NAME, b'"generation": ', b'"generation":  '), "differs from its checksum"),
+        (lambda i: flip(i.path / NAME, b'_version": 2', b'_version": 3'), "differs from its checksum"),
+        (lambda i: edit_manifest(i, lambda t: t.update(calibration={"nonconformity": [0.1, "x"]})), "list of numbers"),
+        (lambda i: edit_manifest(i, lambda t: t.update(calibration={"evidence": {"threshold": "x"}})), "no threshold"),
+        (lambda i: edit_manifest(i, lambda t: t.update(calibration={"evidence": 3})), "no threshold"),
+        (lambda i: edit_manifest(i, lambda t: t.update(calibration={"image_similarity": {"sd": 1}})), "mean and sd"),
+        (lambda i: edit_manifest(i, lambda t: t.update(calibration={"text_similarity": [1]})), "mean and sd"),
         (lambda i: edit_manifest(i, lambda t: t.pop("encoder")), "is damaged .*encoder"),
         (lambda i: edit_manifest(i, lambda t: t.update(generation="x")), "'generation' is not of type int"),
         (lambda i: edit_manifest(i, lambda t: t["counts"].update(colour=1)), "is damaged"),
