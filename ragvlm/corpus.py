@@ -6,21 +6,19 @@ import hashlib
 import json
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ragvlm import formats
-from ragvlm.errors import CorpusError, ImageError
+from ragvlm.errors import CorpusError, ImageError, RagvlmError, reason
 from ragvlm.locator import Locator
 from ragvlm.privacy import without_identifiers
 from ragvlm.readers import find_reader
 from ragvlm.readers.columns import check_fields
 from ragvlm.readers.folders import pictures
-from ragvlm.types import Reader, Record
-
-_LISTED = 10
+from ragvlm.types import Reader, Record, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,8 @@ class Corpus:
     """Records with unique ids whose pictures exist.
 
     ``root`` is the folder from which relative pictures count. ``unlisted`` are pictures in the folder that no
-    record names. ``dropped_columns`` were left out since their names say that they identify a person.
+    record names. ``skipped`` are the rows and pictures that can't be records. ``dropped_columns`` were left out since
+    their names say that they identify a person.
     ``fingerprint`` is a SHA-256 over all fields of all records, in order, and the sizes of their files in
     bytes (of a picture outside the root, its file name stands for its path): equal for equal corpora, wherever they
     lie. Pixels are not read for it.
@@ -40,6 +39,7 @@ class Corpus:
     fingerprint: str
     reader: str
     unlisted: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     dropped_columns: tuple[str, ...] = ()
 
     @classmethod
@@ -50,12 +50,15 @@ class Corpus:
         columns: Mapping[str, str] | None = None,
         reader: Reader | str | None = None,
         options: Mapping[str, Any] | None = None,
+        strict: bool = False,
     ) -> Corpus:
         """Read the corpus at ``path``, a file or a folder.
 
         ``columns`` maps fields of Record to columns (see ``ragvlm.readers.columns``); ``reader`` is a format's
         name or a Reader, by default what lies at the path decides. ``options`` say how files that hold many
-        pictures become records (see ``ragvlm.formats``). Raises CorpusError naming file and row.
+        pictures become records (see ``ragvlm.formats``). A row that can't be read, one with the id of another and one
+        whose picture is not there are skipped; if ``strict``, they raise CorpusError naming file and row. Raises
+        CorpusError where nothing is left.
         """
         place = Path(path).expanduser().absolute()
         asked = dict(columns or {})
@@ -64,30 +67,43 @@ class Corpus:
         chosen = find_reader(place, reader) if reader is None or isinstance(reader, str) else reader
         folder = place.is_dir()
         root = place if folder else place.parent
-        records = tuple(_expanded(chosen.read(place, asked), root, options or {}))
-        if not records:
-            raise CorpusError(f"{path}: holds no records")
-        corpus = cls.from_records(records, root=root, name=place.name if folder else place.stem)
-        named = {Locator.of(corpus.root / record.image).path for record in records if record.image is not None}
-        unlisted = tuple(image for image in pictures(place) if str(place / image) not in named) if folder else ()
+        found = _expanded(chosen.read(place, asked), root, options or {})
+        corpus = cls._checked(found, root, place.name if folder else place.stem, strict)
+        named = {Locator.of(root / record.image).path for record in corpus if record.image is not None}
+        named |= {str(root / skipped.item) for skipped in corpus.skipped}
+        unlisted = tuple(image for image in pictures(place, []) if str(place / image) not in named) if folder else ()
         return replace(corpus, reader=chosen.name, unlisted=unlisted)
 
     @classmethod
     def from_records(cls, records: Iterable[Record], *, root: str | Path = ".", name: str | None = None) -> Corpus:
-        """A corpus of records made by a program; relative pictures count from ``root``. Raises CorpusError."""
+        """A corpus of records made by a program; relative pictures count from ``root``.
+
+        Raises CorpusError for a record that ``load`` would skip.
+        """
         place = Path(root).expanduser().absolute()
-        cleaned = [_without_identifiers(record) for record in records]
-        kept = tuple(record for record, _ in cleaned)
-        if not kept:
-            raise CorpusError(f"{root}: holds no records")
-        _check_ids(kept)
+        return cls._checked(records, place, name or place.name, strict=True)
+
+    @classmethod
+    def _checked(cls, found: Iterable[Record | Skipped], root: Path, name: str, strict: bool) -> Corpus:
+        digest = hashlib.sha256()
+        records: list[Record] = []
+        skipped: list[Skipped] = []
+        dropped: set[str] = set()
+        seen: set[str] = set()
+        for item in found:
+            size = item if isinstance(item, Skipped) else _size(item, root, seen)
+            if isinstance(size, Skipped):
+                if strict:
+                    raise CorpusError(f"{root / size.item}: {size.reason}")
+                skipped.append(replace(size, item=size.item.removeprefix(f"{root}/")))
+            elif isinstance(item, Record):
+                records.append(_without_identifiers(item, dropped))
+                seen.add(item.id)
+                digest.update(_line(records[-1], size))
+        if not records:
+            raise CorpusError(_nothing(root, skipped))
         return cls(
-            records=kept,
-            root=place,
-            name=name or place.name,
-            fingerprint=_fingerprint(kept, _file_sizes(kept, place)),
-            reader="records",
-            dropped_columns=tuple(sorted(set().union(*(dropped for _, dropped in cleaned)))),
+            tuple(records), root, name, digest.hexdigest(), "records", (), tuple(skipped), tuple(sorted(dropped))
         )
 
     def __len__(self) -> int:
@@ -117,64 +133,64 @@ class Corpus:
             "sources": dict(Counter(record.source for record in self if record.source)),
             "licences": dict(Counter(record.licence for record in self if record.licence)),
             "unlisted": len(self.unlisted),
+            "skipped": len(self.skipped),
             "dropped_columns": list(self.dropped_columns),
         }
 
 
-def _expanded(records: Iterable[Record], root: Path, options: Mapping[str, Any]) -> Iterator[Record]:
-    for record in records:
+def _expanded(found: Iterable[Record | Skipped], root: Path, options: Mapping[str, Any]) -> Iterator[Record | Skipped]:
+    for item in found:
+        if isinstance(item, Skipped):
+            yield item
+            continue
         try:
-            yield from formats.expand(record, root, options)
-        except ImageError as error:
-            raise CorpusError(f"{record.image}: {error}") from error
+            yield from formats.expand(item, root, options)
+        except RagvlmError as error:
+            if not isinstance(error, ImageError):
+                raise
+            yield Skipped(str(item.image), str(error).removeprefix(f"{root / str(item.image)}: "))
+        except Exception as error:  # parsers fail in every way there is; all of them mean a broken file
+            yield Skipped(str(item.image), f"broken file ({reason(error)})")
 
 
-def _without_identifiers(record: Record) -> tuple[Record, set[str]]:
+def _without_identifiers(record: Record, dropped: set[str]) -> Record:
     labels, from_labels = without_identifiers(record.labels)
     extra, from_extra = without_identifiers(record.extra)
-    return replace(record, labels=labels, extra=extra), from_labels | from_extra
+    dropped |= from_labels | from_extra
+    return replace(record, labels=labels, extra=extra)
 
 
-def _check_ids(records: Sequence[Record]) -> None:
-    seen: dict[str, int] = {}
-    for place, record in enumerate(records, start=1):
-        if not record.id:
-            raise CorpusError(f"record {place} has no id")
-        if record.id in seen:
-            raise CorpusError(f"records {seen[record.id]} and {place} have the same id {record.id!r}")
-        seen[record.id] = place
+def _nothing(root: Path, skipped: Sequence[Skipped]) -> str:
+    if not skipped:
+        return f"{root}: holds no records"
+    first = skipped[0]
+    return f"{root}: holds no records; all {len(skipped)} were skipped, the first: {first.item}: {first.reason}"
 
 
-def _file_sizes(records: Sequence[Record], root: Path) -> list[int | None]:
-    """Bytes of each record's picture, None where it has none. Raises CorpusError listing those that are absent."""
-    sizes: list[int | None] = []
-    absent: list[str] = []
-    for record in records:
-        try:
-            place = Locator.of(root / record.image) if record.image is not None else None
-            status = place.file.stat() if place else None
-            # a series of files is a folder, and its parts say what of it is meant
-            if (
-                place
-                and status
-                and not (stat.S_ISREG(status.st_mode) or (place.parts and stat.S_ISDIR(status.st_mode)))
-            ):
-                absent.append(str(record.image))
-            sizes.append(status.st_size if status else None)
-        except (OSError, ValueError):
-            absent.append(str(record.image))
-    if absent:
-        shown = ", ".join(absent[:_LISTED]) + (", ..." if len(absent) > _LISTED else "")
-        raise CorpusError(f"{root}: {len(absent)} of {len(records)} records name a picture that is not there: {shown}")
-    return sizes
+def _size(record: Record, root: Path, seen: Set[str]) -> int | Skipped | None:
+    """Bytes of the record's picture; Skipped where it can't stand in a corpus beside those whose ids were ``seen``."""
+    item = record.image or record.id
+    if not record.id:
+        return Skipped(item, "has no id")
+    if record.id in seen:
+        return Skipped(item, f"has the id {record.id!r} of an earlier record")
+    try:
+        place = Locator.of(root / record.image) if record.image is not None else None
+        status = place.file.stat() if place else None
+    except (OSError, ValueError) as error:
+        absent = isinstance(error, FileNotFoundError)
+        return Skipped(item, "is not there" if absent else getattr(error, "strerror", None) or str(error))
+    # a series of files is a folder, and its parts say what of it is meant
+    series = place is not None and status is not None and place.parts and stat.S_ISDIR(status.st_mode)
+    if status is not None and not (stat.S_ISREG(status.st_mode) or series):
+        return Skipped(item, "is not a file")
+    return status.st_size if status is not None else None
 
 
-def _fingerprint(records: Sequence[Record], sizes: Sequence[int | None]) -> str:
-    digest = hashlib.sha256()
-    for record, size in zip(records, sizes, strict=True):
-        values = {f.name: getattr(record, f.name) for f in fields(record)}
-        if record.image is not None and Path(record.image).is_absolute():
-            values["image"] = Path(record.image).name
-        line = json.dumps([values, size], sort_keys=True, default=dict, ensure_ascii=True)
-        digest.update(line.encode() + b"\n")
-    return digest.hexdigest()
+def _line(record: Record, size: int | None) -> bytes:
+    """What of ``record`` the fingerprint sees."""
+    values = {f.name: getattr(record, f.name) for f in fields(record)}
+    if record.image is not None and Path(record.image).is_absolute():
+        values["image"] = Path(record.image).name
+    line = json.dumps([values, size], sort_keys=True, default=dict, ensure_ascii=True)
+    return line.encode() + b"\n"

@@ -41,6 +41,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """What was left out, and why. ``item`` is a picture, a record's id, or a row as in ``metadata.csv, row 7``."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What is looked for: a picture, words, or both. ``id`` is how results name it (a path, or the words)."""
 
@@ -187,8 +195,11 @@ class Reader(Protocol):
         """Whether ``path`` looks like this format; must be cheap and must not raise."""
         ...
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Yield the records of ``path``. Raises CorpusError naming file and row for what can't be read."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Yield the records of ``path``, and a Skipped naming file and row for each that can't be read.
+
+        Raises CorpusError where the corpus as a whole can't be read.
+        """
         ...
 
 

@@ -229,7 +229,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(index: Path, corpus: Path, t
     empty.mkdir()
     captions.mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(captions / "a.png")
-    (captions / "captions.csv").write_text("file_name,caption\na.png,one\nb.png,two\n")
+    (captions / "captions.csv").write_text("file_name,caption\nb.png,two\n")
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "cut.jpg").write_bytes(sorted((corpus / "images").glob("*.jpg"))[0].read_bytes()[:3000])
     _bomb(tmp_path / "bomb.png")

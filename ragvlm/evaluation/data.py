@@ -54,7 +54,7 @@ def load_corpus(suite: Suite, progress: Callable[[int, int], None] | None = None
         raise CorpusError(str(line))
     if suite.corpus.simulate is not None:
         _simulated(suite, found, progress)
-    return Corpus.load(found, columns=suite.corpus.columns, reader=suite.corpus.reader)
+    return Corpus.load(found, columns=suite.corpus.columns, reader=suite.corpus.reader, strict=True)
 
 
 def _simulated(suite: Suite, folder: Path, progress: Callable[[int, int], None] | None) -> None:

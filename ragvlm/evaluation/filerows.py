@@ -74,7 +74,7 @@ def _read(file: Path, side: str) -> Rows:
     for reader in _TABLES:
         if reader.matches(file):
             table = reader.table(file)
-            return Rows(file, _named(file, table.rows), table.typed)
+            return Rows(file, _named(file, table.sound()), table.typed)
     if file.suffix.lower() == ".json":
         return Rows(file, _named(file, _objects(file)))
     trec: Run | Qrels = read_run(file) if side == "predictions" else read_qrels(file)

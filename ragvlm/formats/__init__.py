@@ -110,6 +110,8 @@ def _format_of(path: Path) -> Format | None:
     try:
         if path.is_dir():
             return find_format(b"", path)
+        if not path.is_file():  # a pipe would wait for ever
+            return None
         with path.open("rb") as stream:
             return find_format(stream.read(START), path)
     except (OSError, ValueError):  # what can't be read is told by whoever opens the picture

@@ -16,7 +16,7 @@ from ragvlm.images import open_image, perceptual_hash, pixel_hash
 from ragvlm.index.segments import Row, hash_row
 from ragvlm.locator import Locator
 from ragvlm.paths import sha256_file, sha256_folder
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,14 +40,6 @@ class Unchanged:
     """A record that is committed as it is."""
 
     id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A record that can't be indexed, and why: ``item`` is its picture, or its id where it has none."""
-
-    item: str
-    reason: str
 
 
 Outcome: TypeAlias = Prepared | Unchanged | Skipped

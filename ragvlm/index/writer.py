@@ -19,9 +19,9 @@ from ragvlm.index.derived import usable, write_derived
 from ragvlm.index.index import Index
 from ragvlm.index.ledger import Ledger, compact
 from ragvlm.index.manifest import NAME, Counts, Manifest, check_encoder, damaged, read_manifest, utc_now
-from ragvlm.index.prepare import Outcome, Prepared, Preparer, Skipped, Unchanged
+from ragvlm.index.prepare import Outcome, Prepared, Preparer, Unchanged
 from ragvlm.index.segments import Row, to_json, write_segment
-from ragvlm.types import Encoder, Float32
+from ragvlm.types import Encoder, Float32, Skipped
 
 if TYPE_CHECKING:
     from ragvlm.corpus import Corpus
@@ -39,7 +39,7 @@ class Writer:
         self.before = self.ledger.known
         self.written: set[str] = set()
         self.kept: set[str] = set()
-        self.skipped: list[Skipped] = []
+        self.skipped: list[Skipped] = list(corpus.skipped)
         self.encoded = 0
 
     def run(self, started: float) -> Index:

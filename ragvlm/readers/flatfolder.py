@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ragvlm.errors import InputError
 from ragvlm.readers.folders import has_pictures, pictures
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 
 class FlatFolderReader:
@@ -20,11 +20,13 @@ class FlatFolderReader:
         """Whether a picture lies in the folder or below."""
         return has_pictures(path)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
         """Records with an id and a picture. Raises CorpusError, and InputError where columns are asked for."""
         no_columns(path, columns)
-        for image in pictures(path):
+        unread: list[Skipped] = []
+        for image in pictures(path, unread):
             yield Record(id=image, image=image)
+        yield from unread
 
 
 def no_columns(path: Path, columns: Mapping[str, str]) -> None:

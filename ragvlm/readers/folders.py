@@ -8,19 +8,26 @@ from pathlib import Path
 
 from ragvlm.errors import CorpusError
 from ragvlm.images import SUPPORTED_SUFFIXES
+from ragvlm.types import Skipped
 
 
-def pictures(root: Path) -> Iterator[str]:
+def pictures(root: Path, unread: list[Skipped] | None = None) -> Iterator[str]:
     """Pictures anywhere below ``root``, as sorted relative paths with "/"; hidden files and folders are left out.
 
-    Links to folders are not followed. Raises CorpusError for a folder that can't be read.
+    What is called like a picture counts as one, if it is no folder. Links to folders are not followed. Folders that
+    can't be read are added to ``unread``; without it they raise CorpusError.
     """
-    for folder, subfolders, files in os.walk(root, onerror=_fail):
+
+    def fail(error: OSError) -> None:
+        if unread is None or Path(error.filename) == root:
+            raise CorpusError(f"{error.filename}: {error.strerror}") from error
+        unread.append(Skipped(str(error.filename), f"can't be read: {error.strerror}"))
+
+    for folder, subfolders, files in os.walk(root, onerror=fail):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
         place = Path(folder).relative_to(root)
         for name in sorted(files):
-            path = Path(folder, name)  # a link to nowhere or a pipe is no picture
-            if not name.startswith(".") and path.suffix.lower() in SUPPORTED_SUFFIXES and path.is_file():
+            if not name.startswith(".") and Path(name).suffix.lower() in SUPPORTED_SUFFIXES:
                 yield (place / name).as_posix()
 
 
@@ -48,7 +55,3 @@ def subfolders(root: Path) -> list[str]:
             return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX")))
     except (OSError, ValueError):
         return []
-
-
-def _fail(error: OSError) -> None:
-    raise CorpusError(f"{error.filename}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from ragvlm.errors import CorpusError, require
 from ragvlm.readers.table import Table, records_of
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 
 class HfDatasetReader:
@@ -22,7 +22,7 @@ class HfDatasetReader:
         """Whether the folder holds what ``save_to_disk`` writes."""
         return any(os.path.isfile(path / name) for name in ("state.json", "dataset_dict.json"))  # noqa: PTH113
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
         """Records of all splits, with ``extra["split"]`` where there are several. Raises CorpusError."""
         datasets = require("datasets", "datasets")
         try:
@@ -38,7 +38,7 @@ class HfDatasetReader:
 
 def _records(
     datasets: Any, path: Path, dataset: Any, columns: Mapping[str, str], split: str | None
-) -> Iterator[Record]:
+) -> Iterator[Record | Skipped]:
     names = {}
     for column, feature in dataset.features.items():
         if isinstance(feature, datasets.Image):

@@ -17,9 +17,9 @@ from pathlib import Path
 from ragvlm.errors import CorpusError
 from ragvlm.readers.parquet import ParquetReader
 from ragvlm.readers.questions import gathered
-from ragvlm.readers.table import Table, records_of
+from ragvlm.readers.table import Cells, Table, records_of
 from ragvlm.readers.vqatable import question_rows
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 _SHARD = re.compile(r"(?P<split>\w+)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet", re.ASCII)
 
@@ -38,8 +38,8 @@ class HfParquetReader:
         """Whether such files lie in the folder or in its sub-folder ``data``."""
         return bool(_shards(path))
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records of all splits. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records of all splits. Raises CorpusError."""
         tables = [(split, ParquetReader().table(file)) for split, file in _shards(path)]
         if not tables:
             raise CorpusError(f"{path}: holds no files called like train-00000-of-00001.parquet")
@@ -49,8 +49,12 @@ class HfParquetReader:
             return
         for split, table in tables:
             header = tuple(dict.fromkeys((*table.header, "split")))
-            rows = ((row, {**cells, "split": split}) for row, cells in table.rows)
-            yield from records_of(Table(table.path, header, rows), columns, id_prefix=f"{split}/")
+            yield from records_of(Table(table.path, header, _with(table, split)), columns, id_prefix=f"{split}/")
+
+
+def _with(table: Table, split: str) -> Iterator[tuple[int, Cells | ValueError]]:
+    for row, cells in table.rows:
+        yield row, cells if isinstance(cells, ValueError) else {**cells, "split": split}
 
 
 def _numbered(table: Table) -> str:

@@ -12,7 +12,7 @@ from ragvlm.readers.folders import subfolders
 from ragvlm.readers.jsonl import JsonlReader
 from ragvlm.readers.parquet import ParquetReader
 from ragvlm.readers.table import TableReader, records_of
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 _TABLES: Mapping[str, TableReader] = {
     "metadata.jsonl": JsonlReader(),
@@ -33,7 +33,7 @@ class ImageFolderReader:
         """Whether one of these tables lies in the folder or in a sub-folder."""
         return bool(_folders(path))
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
         """Records whose pictures lie in the table's folder or below. Raises CorpusError."""
         for folder in _folders(path):
             found = _tables(path / folder)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from ragvlm.errors import CorpusError
 from ragvlm.readers import values
 from ragvlm.readers.delimited import DelimitedReader
 from ragvlm.readers.questions import first_folder, is_file, json_rows, own_columns
-from ragvlm.readers.table import inside
-from ragvlm.types import Record
+from ragvlm.readers.table import each_row, inside
+from ragvlm.types import Record, Skipped
 
 _REPORTS, _PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 _FOLDERS = ("images/images_normalized", "images_normalized", "images")
@@ -38,19 +39,20 @@ class IuXrayReader:
         """Whether both tables lie in the folder."""
         return is_file(path / _REPORTS) and is_file(path / _PROJECTIONS)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records in the order of the projections. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records in the order of the projections. Raises CorpusError."""
         own_columns(path, columns, "IU X-ray")
         folder = first_folder(path, _FOLDERS)
         if folder is None:
             raise CorpusError(f"{path}: has none of the folders {', '.join(_FOLDERS)}: unzip the pictures there")
-        reports = {str(cells.get("uid")): cells for _, cells in DelimitedReader().table(path / _REPORTS).rows}
-        file = path / _PROJECTIONS
-        for row, cells in DelimitedReader().table(file).rows:
-            try:
-                yield _projection(cells, reports, folder)
-            except ValueError as error:
-                raise CorpusError(f"{file}, row {row}: {error}") from error
+        reports: dict[str, Mapping[str, Any]] = {}
+        for report in DelimitedReader().table(path / _REPORTS).each(lambda _, cells: cells):
+            if isinstance(report, Skipped):
+                yield report
+            else:
+                reports[str(report.get("uid"))] = report
+        table = DelimitedReader().table(path / _PROJECTIONS)
+        yield from table.each(lambda _, cells: _projection(cells, reports, folder))
 
 
 def _projection(cells: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]], folder: str) -> Record:
@@ -84,23 +86,20 @@ class R2GenReader:
         """Whether ``annotation.json`` lies in the folder and ``images`` beside it."""
         return is_file(path / _ANNOTATION) and os.path.isdir(path / "images")  # noqa: PTH112
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records of train, val and test. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records of train, val and test. Raises CorpusError."""
         own_columns(path, columns, "R2Gen's layout")
         for split in ("train", "val", "test"):
-            for where, study in json_rows(path / _ANNOTATION, inside=split):
-                try:
-                    yield from _views(study, split)
-                except ValueError as error:
-                    raise CorpusError(f"{where}: {error}") from error
+            for study in each_row(json_rows(path / _ANNOTATION, inside=split), partial(_views, split=split)):
+                yield from [study] if isinstance(study, Skipped) else study
 
 
-def _views(study: Mapping[str, Any], split: str) -> Iterator[Record]:
+def _views(study: Mapping[str, Any], split: str) -> list[Record]:
     name, pictures = values.text(study.get("id")), study.get("image_path")
     if name is None or not isinstance(pictures, list) or not all(isinstance(p, str) and p for p in pictures):
         raise ValueError("must have an id and a list image_path")
-    for picture in pictures:
-        yield Record(
+    return [
+        Record(
             id=picture,
             image=inside(picture, "images"),
             caption=values.text(study.get("report")),
@@ -109,3 +108,5 @@ def _views(study: Mapping[str, Any], split: str) -> Iterator[Record]:
             modality="X-ray",
             extra={"split": split},
         )
+        for picture in pictures
+    ]

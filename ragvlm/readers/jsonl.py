@@ -22,11 +22,9 @@ class JsonlReader(TableReader):
     def table(self, path: Path) -> Table:
         """The objects of all lines; the header is every key that any of them has."""
         rows = [
-            (number, _parse(path, number, line))
-            for number, line in enumerate(read_bytes(path).split(b"\n"), start=1)
-            if line.strip()
+            (number, _parse(line)) for number, line in enumerate(read_bytes(path).split(b"\n"), start=1) if line.strip()
         ]
-        header = dict.fromkeys(key for _, cells in rows for key in cells)
+        header = dict.fromkeys(key for _, cells in rows if not isinstance(cells, ValueError) for key in cells)
         return Table(path, tuple(header), rows)
 
 
@@ -38,13 +36,11 @@ def read_bytes(path: Path) -> bytes:
         raise CorpusError(f"{path}: {error.strerror or error}") from error
 
 
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _parse(line: bytes) -> dict[str, Any] | ValueError:
     try:
         value = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}, row {number}: is not UTF-8: save the file as UTF-8") from error
+    except UnicodeDecodeError:
+        return ValueError("is not UTF-8: save the file as UTF-8")
     except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{path}, row {number}: is not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise CorpusError(f"{path}, row {number}: is {type(value).__name__}, not a JSON object")
-    return value
+        return ValueError(f"is not JSON ({error})")
+    return value if isinstance(value, dict) else ValueError(f"is {type(value).__name__}, not a JSON object")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ragvlm.readers.flatfolder import no_columns
 from ragvlm.readers.folders import has_own_pictures, has_pictures, pictures, subfolders
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 
 class LabelFolderReader:
@@ -21,8 +21,10 @@ class LabelFolderReader:
         folders = [name for name in subfolders(path) if has_pictures(path / name)]
         return len(folders) >= 2 and not has_own_pictures(path)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
         """Records without captions. Raises CorpusError, and InputError where columns are asked for."""
         no_columns(path, columns)
-        for image in pictures(path):
+        unread: list[Skipped] = []
+        for image in pictures(path, unread):
             yield Record(id=image, image=image, labels={"label": image.partition("/")[0]})
+        yield from unread

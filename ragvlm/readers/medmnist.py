@@ -25,7 +25,7 @@ from PIL import Image
 from ragvlm.errors import CorpusError, reason
 from ragvlm.readers import embedded
 from ragvlm.readers.questions import own_columns
-from ragvlm.types import Label, Record
+from ragvlm.types import Label, Record, Skipped
 
 _SPLITS = ("train", "val", "test")
 _MAX_SIDE = 2048
@@ -48,7 +48,7 @@ class MedMnistReader:
         """Whether the suffix is .npz."""
         return path.suffix.lower() == ".npz"
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
         """Records of all splits in the file. Raises CorpusError naming the file and the array."""
         own_columns(path, columns, "MedMNIST")
         known = _known(path)
@@ -90,17 +90,22 @@ def _known(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _records(path: Path, archive: zipfile.ZipFile, split: str, known: Mapping[str, Any]) -> Iterator[Record]:
+def _records(path: Path, archive: zipfile.ZipFile, split: str, known: Mapping[str, Any]) -> Iterator[Record | Skipped]:
     where = f"{path}, {split}"
     with archive.open(f"{split}_images.npy") as pixels, archive.open(f"{split}_labels.npy") as labels:
         images, rows = _open(f"{where}_images", pixels), _open(f"{where}_labels", labels)
         _check(images, rows)
         for number, (image, row) in enumerate(zip(images, rows, strict=True)):
+            try:
+                named = _labels(row.reshape(-1).tolist(), known)
+            except ValueError as error:
+                yield Skipped(f"{where}_labels, row {number + 1}", str(error))
+                continue
             yield Record(
                 id=f"{split}/{number:06d}",
                 image=str(embedded.keep(_bmp(image), "x.bmp")),
                 modality=known.get("modality"),
-                labels=_labels(row.reshape(-1).tolist(), known, f"{where}_labels, row {number + 1}"),
+                labels=named,
                 source=f"MedMNIST, {path.stem}",
                 licence=known.get("licence"),
                 extra={"split": split},
@@ -133,11 +138,11 @@ def _check(images: _Array, labels: _Array) -> None:
         raise CorpusError(f"{labels.where}: has the shape {labels.shape}, but there are {shape[0]} pictures")
 
 
-def _labels(numbers: list[int], known: Mapping[str, Any], where: str) -> dict[str, Label]:
+def _labels(numbers: list[int], known: Mapping[str, Any]) -> dict[str, Label]:
     names = known.get("labels")
     if known.get("multilabel"):
         if len(numbers) != len(known["labels"]):
-            raise CorpusError(f"{where}: has {len(numbers)} labels, not {len(known['labels'])}")
+            raise ValueError(f"has {len(numbers)} labels, not {len(known['labels'])}")
         return {name: bool(number) for name, number in zip(known["labels"], numbers, strict=True)}
     if len(numbers) > 1:
         return {f"label {place}": int(number) for place, number in enumerate(numbers)}
@@ -145,7 +150,7 @@ def _labels(numbers: list[int], known: Mapping[str, Any], where: str) -> dict[st
     if names is None:
         return {"label": number}
     if not 0 <= number < len(names):
-        raise CorpusError(f"{where}: is {number}; the set has the labels 0 to {len(names) - 1}")
+        raise ValueError(f"is {number}; the set has the labels 0 to {len(names) - 1}")
     return {"label": names[number]}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ragvlm.errors import CorpusError
+from ragvlm.errors import CorpusError, reason
 from ragvlm.readers.table import Table, TableReader
 
 _BATCH = 64  # rows may hold whole pictures
@@ -32,7 +32,7 @@ class ParquetReader(TableReader):
         return Table(path, header, _rows(path))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -43,4 +43,4 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield from enumerate(batch.to_pylist(), start=done + 1)
                 done += len(batch)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}, after row {done}: can't be read ({error})") from error
+        yield done + 1, ValueError(f"can't be read, nor what follows ({reason(error)})")

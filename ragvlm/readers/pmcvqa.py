@@ -17,7 +17,7 @@ from ragvlm.readers import values
 from ragvlm.readers.delimited import DelimitedReader
 from ragvlm.readers.questions import CLOSED, first_folder, gathered, is_file, own_columns, question_of
 from ragvlm.readers.table import inside
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 _VERSIONS = (("train.csv", "test_clean.csv"), ("train.csv", "test.csv"), ("train_2.csv", "test_2.csv"))
 _FOLDERS = ("images", "figures", "images_2")
@@ -39,8 +39,8 @@ class PmcVqaReader:
         """Whether the tables of a version lie in the folder, with the columns that they have."""
         return any(all(_is_table(path / name) for name in names) for names in _VERSIONS)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records with questions; ``path`` may also be one of the tables. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records with questions; ``path`` may also be one of the tables. Raises CorpusError."""
         own_columns(path, columns, "PMC-VQA")
         root = path if path.is_dir() else path.parent
         names = next((names for names in _VERSIONS if all(is_file(root / name) for name in names)), None)
@@ -61,13 +61,13 @@ def _is_table(path: Path) -> bool:
         return False
 
 
-def _rows(file: Path, folder: str) -> Iterator[tuple[Record, dict[str, Any]]]:
+def _rows(file: Path, folder: str) -> Iterator[tuple[Record, dict[str, Any]] | Skipped]:
     split = re.split(r"[_.]", file.name)[0]
-    for row, cells in DelimitedReader().table(file).rows:
-        try:
-            yield _record(cells, folder), {"qid": f"{file.stem}-{row}", **_question(cells), "split": split}
-        except ValueError as error:
-            raise CorpusError(f"{file}, row {row}: {error}") from error
+
+    def make(row: int, cells: Mapping[str, Any]) -> tuple[Record, dict[str, Any]]:
+        return _record(cells, folder), {"qid": f"{file.stem}-{row}", **_question(cells), "split": split}
+
+    return DelimitedReader().table(file).each(make)
 
 
 def _question(cells: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from ragvlm.errors import CorpusError, InputError
 from ragvlm.readers import values
 from ragvlm.readers.jsonl import read_bytes
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 OPEN, CLOSED = "OPEN", "CLOSED"
 
@@ -42,11 +42,18 @@ def question_of(cells: Mapping[str, Any], **fields: str) -> dict[str, Any]:
     return {**found, "answer_type": kind}
 
 
-def gathered(rows: Iterable[tuple[Record, dict[str, Any]]]) -> Iterator[Record]:
-    """Records with all questions of their id, in the order of their first mention; the first mention says the rest."""
+def gathered(rows: Iterable[tuple[Record, dict[str, Any]] | Skipped]) -> Iterator[Record | Skipped]:
+    """Records with all questions of their id, in the order of their first mention; the first mention says the rest.
+
+    What was skipped comes before them.
+    """
     first: dict[str, Record] = {}
     questions: dict[str, list[dict[str, Any]]] = {}
-    for record, question in rows:
+    for row in rows:
+        if isinstance(row, Skipped):
+            yield row
+            continue
+        record, question = row
         first.setdefault(record.id, record)
         questions.setdefault(record.id, []).append(question)
     for name, record in first.items():
@@ -56,10 +63,10 @@ def gathered(rows: Iterable[tuple[Record, dict[str, Any]]]) -> Iterator[Record]:
         )
 
 
-def json_rows(path: Path, *, inside: str | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def json_rows(path: Path, *, inside: str | None = None) -> Iterator[tuple[str, Mapping[str, Any] | ValueError]]:
     """The objects of the list in a JSON file, or of the list ``inside`` its object, each with where it stands.
 
-    Raises CorpusError naming the file and the row.
+    In the place of one that is no object stands the ValueError. Raises CorpusError where there is no list.
     """
     value = read_json(path)
     if inside is not None:
@@ -68,9 +75,7 @@ def json_rows(path: Path, *, inside: str | None = None) -> Iterator[tuple[str, M
         raise CorpusError(f"{path}: holds no list of objects{f' called {inside!r}' if inside else ''}")
     for number, row in enumerate(value, start=1):
         where = f"{path}, {f'{inside} ' if inside else ''}row {number}"
-        if not isinstance(row, dict):
-            raise CorpusError(f"{where}: is {type(row).__name__}, not a JSON object")
-        yield where, row
+        yield where, row if isinstance(row, dict) else ValueError(f"is {type(row).__name__}, not a JSON object")
 
 
 def read_json(path: Path) -> Any:

@@ -17,7 +17,7 @@ from ragvlm.readers import values
 from ragvlm.readers.delimited import DelimitedReader
 from ragvlm.readers.questions import is_file, own_columns
 from ragvlm.readers.table import inside
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 _SPLITS = ("train", "valid", "test")
 
@@ -32,8 +32,8 @@ class RocoV2Reader:
         """Whether a split's captions lie in the folder, called as in ROCOv2."""
         return any(is_file(path / f"{split}_captions.csv") for split in _SPLITS)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records of the splits that are there. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records of the splits that are there. Raises CorpusError."""
         own_columns(path, columns, "ROCOv2")
         splits = [split for split in _SPLITS if is_file(path / f"{split}_captions.csv")]
         if not splits:
@@ -42,28 +42,33 @@ class RocoV2Reader:
             yield from _records(path, split)
 
 
-def _records(path: Path, split: str) -> Iterator[Record]:
-    file = path / f"{split}_captions.csv"
-    concepts = _concepts(path / f"{split}_concepts.csv")
+def _records(path: Path, split: str) -> Iterator[Record | Skipped]:
+    concepts: dict[str, list[str]] = {}
+    for concept in _concepts(path / f"{split}_concepts.csv"):
+        if isinstance(concept, Skipped):
+            yield concept
+        else:
+            concepts[concept[0]] = concept[1]
     pattern: str | None = None
-    for row, cells in DelimitedReader().table(file).rows:
-        try:
-            name, caption = _text(cells, "ID"), _text(cells, "Caption")
-            pattern = pattern or _pattern(path, split, name)
-            yield Record(
-                id=name,
-                image=pattern.format(inside(name, "")),
-                caption=caption,
-                labels=dict.fromkeys(concepts.get(name, ()), True),
-                source="ROCOv2",
-                extra={"split": split},
-            )
-        except ValueError as error:
-            raise CorpusError(f"{file}, row {row}: {error}") from error
+
+    def make(_: int, cells: Mapping[str, Any]) -> Record:
+        nonlocal pattern
+        name, caption = _text(cells, "ID"), _text(cells, "Caption")
+        pattern = pattern or _pattern(path, split, name)
+        return Record(
+            id=name,
+            image=pattern.format(inside(name, "")),
+            caption=caption,
+            labels=dict.fromkeys(concepts.get(name, ()), True),
+            source="ROCOv2",
+            extra={"split": split},
+        )
+
+    yield from DelimitedReader().table(path / f"{split}_captions.csv").each(make)
 
 
 def _pattern(path: Path, split: str, name: str) -> str:
-    """Where the pictures of a split lie, judged by the first."""
+    """Where the pictures of a split lie, judged by the first that is there."""
     folders = (f"{split}_images/{split}", f"{split}_images", split)
     for folder in folders:
         for suffix in (".jpg", ".png"):
@@ -72,17 +77,12 @@ def _pattern(path: Path, split: str, name: str) -> str:
     raise ValueError(f"picture {name!r} is in none of {', '.join(folders)}: unzip {split}_images.zip there")
 
 
-def _concepts(file: Path) -> dict[str, list[str]]:
-    if not is_file(file):
-        return {}
-    found = {}
-    for row, cells in DelimitedReader().table(file).rows:
-        try:
-            listed = values.text(cells.get("CUIs")) or ""
-            found[_text(cells, "ID")] = [cui.strip() for cui in listed.split(";") if cui.strip()]
-        except ValueError as error:
-            raise CorpusError(f"{file}, row {row}: {error}") from error
-    return found
+def _concepts(file: Path) -> Iterator[tuple[str, list[str]] | Skipped]:
+    def make(_: int, cells: Mapping[str, Any]) -> tuple[str, list[str]]:
+        listed = values.text(cells.get("CUIs")) or ""
+        return _text(cells, "ID"), [cui.strip() for cui in listed.split(";") if cui.strip()]
+
+    return DelimitedReader().table(file).each(make) if is_file(file) else iter(())
 
 
 def _text(cells: Mapping[str, Any], column: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 from ragvlm.errors import CorpusError
 from ragvlm.readers import values
 from ragvlm.readers.questions import gathered, is_file, json_rows, own_columns, question_of
-from ragvlm.readers.table import inside
-from ragvlm.types import Record
+from ragvlm.readers.table import each_row, inside
+from ragvlm.types import Record, Skipped
 
 _SPLITS = {"train.json": "train", "validate.json": "validation", "validation.json": "validation", "test.json": "test"}
 
@@ -40,30 +40,30 @@ class SlakeReader:
         """Whether the split files lie in the folder and the pictures in ``imgs`` beside them."""
         return self.language == "en" and is_file(path / "test.json") and _pictures(path)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records with questions. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records with questions. Raises CorpusError."""
         own_columns(path, columns, "SLAKE")
         files = [path / name for name in _SPLITS if is_file(path / name)]
         if not files:
             raise CorpusError(f"{path}: holds none of {', '.join(_SPLITS)}: give the folder of SLAKE")
         yield from gathered(row for file in files for row in self._rows(file))
 
-    def _rows(self, file: Path) -> Iterator[tuple[Record, dict[str, Any]]]:
-        for where, cells in json_rows(file):
-            if cells.get("q_lang", "en") != self.language:
-                continue
-            try:
-                question = question_of(
-                    cells,
-                    qid="qid",
-                    question="question",
-                    answer="answer",
-                    answer_type="answer_type",
-                    question_type="content_type",
-                )
-                yield _record(cells), question | {"split": _SPLITS[file.name]}
-            except ValueError as error:
-                raise CorpusError(f"{where}: {error}") from error
+    def _rows(self, file: Path) -> Iterator[tuple[Record, dict[str, Any]] | Skipped]:
+        rows = json_rows(file)
+        spoken = (row for row in rows if isinstance(row[1], ValueError) or row[1].get("q_lang", "en") == self.language)
+        return each_row(spoken, lambda cells: _row(cells, _SPLITS[file.name]))
+
+
+def _row(cells: Mapping[str, Any], split: str) -> tuple[Record, dict[str, Any]]:
+    question = question_of(
+        cells,
+        qid="qid",
+        question="question",
+        answer="answer",
+        answer_type="answer_type",
+        question_type="content_type",
+    )
+    return _record(cells), question | {"split": split}
 
 
 def _record(cells: Mapping[str, Any]) -> Record:

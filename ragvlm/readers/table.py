@@ -4,25 +4,61 @@ from __future__ import annotations
 
 import posixpath
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from ragvlm.errors import CorpusError
 from ragvlm.readers import embedded, values
 from ragvlm.readers.columns import Columns, resolve
-from ragvlm.types import Label, Record
+from ragvlm.types import Label, Record, Skipped
+
+T = TypeVar("T")
+Cells: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Numbered rows as they stand in ``path``. ``typed`` is False where all cells are text."""
+    """Numbered rows as they stand in ``path``; in the place of one that can't be read stands the ValueError.
+
+    ``typed`` is False where all cells are text.
+    """
 
     path: Path
     header: tuple[str, ...]
-    rows: Iterable[tuple[int, Mapping[str, Any]]]
+    rows: Iterable[tuple[int, Cells | ValueError]]
     typed: bool = True
+
+    def sound(self) -> Iterator[tuple[int, Cells]]:
+        """The rows where every one counts. Raises CorpusError for the first that can't be read."""
+        for row, cells in self.rows:
+            if isinstance(cells, ValueError):
+                raise CorpusError(f"{self.path}, row {row}: {cells}")
+            yield row, cells
+
+    def each(self, make: Callable[[int, Cells], T]) -> Iterator[T | Skipped]:
+        """What ``make`` makes of every row and its cells; see ``each_row``."""
+        numbers: list[int] = [0]
+
+        def located() -> Iterator[tuple[str, Cells | ValueError]]:
+            for numbers[0], cells in self.rows:
+                yield f"{self.path}, row {numbers[0]}", cells
+
+        return each_row(located(), lambda cells: make(numbers[0], cells))
+
+
+def each_row(rows: Iterable[tuple[str, Cells | ValueError]], make: Callable[[Cells], T]) -> Iterator[T | Skipped]:
+    """What ``make`` makes of every row's cells; a Skipped saying where it stands where that is a ValueError."""
+    for where, cells in rows:
+        made: T | Skipped
+        try:
+            if isinstance(cells, ValueError):
+                raise cells
+            made = make(cells)
+        except (ValueError, RecursionError) as error:
+            made = Skipped(where, str(error))
+        yield made
 
 
 class TableReader(ABC):
@@ -38,9 +74,9 @@ class TableReader(ABC):
 
     @abstractmethod
     def table(self, path: Path) -> Table:
-        """The table in ``path``. Raises CorpusError naming file and row."""
+        """The table in ``path``. Raises CorpusError for a file that is no table."""
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
         """Records whose relative pictures count from the folder of ``path``. Raises CorpusError."""
         return records_of(self.table(path), columns)
 
@@ -55,8 +91,8 @@ class Picture:
 
 def records_of(
     table: Table, asked: Mapping[str, str], *, folder: str | None = None, id_prefix: str = ""
-) -> Iterator[Record]:
-    """The records of ``table``, in order.
+) -> Iterator[Record | Skipped]:
+    """The records of ``table``, in order; of two with the same id the first.
 
     With ``folder`` (the table's folder, relative to the corpus; "" for the corpus itself) every row needs a
     picture, and pictures must lie inside that folder. Without it, pictures may lie anywhere, and may be absent where
@@ -69,23 +105,19 @@ def records_of(
             f"it has {', '.join(table.header) or 'none'}"
         )
     seen: dict[str, int] = {}
-    for row, cells in table.rows:
-        try:
-            record = _record(cells, columns, table.typed, folder, id_prefix, row)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{table.path}, row {row}: {error}") from error
-        if record.id in seen:
-            raise CorpusError(
-                f"{table.path}: rows {seen[record.id]} and {row} have the same id {record.id!r}: "
-                "name a column of unique ids with columns={'id': ...}"
+
+    def make(row: int, cells: Cells) -> Record:
+        record = _record(cells, columns, table.typed, folder, id_prefix, row)
+        if seen.setdefault(record.id, row) != row:
+            raise ValueError(
+                f"has the id {record.id!r} of row {seen[record.id]}: name a column of unique ids as that of id"
             )
-        seen[record.id] = row
-        yield record
+        return record
+
+    return table.each(make)
 
 
-def _record(
-    cells: Mapping[str, Any], columns: Columns, typed: bool, folder: str | None, id_prefix: str, row: int
-) -> Record:
+def _record(cells: Cells, columns: Columns, typed: bool, folder: str | None, id_prefix: str, row: int) -> Record:
     def field(name: str) -> str | None:
         try:
             return values.text(cells.get(columns.fields[name])) if name in columns.fields else None
@@ -113,7 +145,7 @@ def _record(
     )
 
 
-def picture_of(cells: Mapping[str, Any], columns: Columns, folder: str | None) -> Picture:
+def picture_of(cells: Cells, columns: Columns, folder: str | None) -> Picture:
     """The picture of a row, inside ``folder`` if given. Raises ValueError where it is empty or leaves the folder."""
     column = columns.fields.get("image")
     if column is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ragvlm.types import Label
 
+MAX_TEXT = 1_000_000
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -31,7 +32,12 @@ def text(value: Any) -> str | None:
 
 
 def checked(value: str) -> str:
-    """``value``; ValueError where it holds a NUL or a half of a surrogate pair, which no file can keep."""
+    """``value``; ValueError where it holds a NUL or a half of a surrogate pair, which no file can keep.
+
+    So it is for more than ``MAX_TEXT`` characters: no report is that long.
+    """
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"holds {len(value):,} characters, more than the bound of {MAX_TEXT:,}")
     if "\0" in value:
         raise ValueError("holds a NUL character")
     try:

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 from ragvlm.errors import CorpusError
 from ragvlm.readers import values
 from ragvlm.readers.questions import first_folder, gathered, is_file, json_rows, own_columns, question_of
-from ragvlm.readers.table import inside
-from ragvlm.types import Record
+from ragvlm.readers.table import each_row, inside
+from ragvlm.types import Record, Skipped
 
 _FILES = ("VQA_RAD Dataset Public.json", "VQA_RAD_Dataset_Public.json")
 _FOLDERS = ("VQA_RAD Image Folder", "VQA_RAD_Image_Folder", "images")
@@ -35,32 +35,28 @@ class VqaRadReader:
         """Whether the authors' JSON file lies in the folder, or at the path."""
         return path.name in _FILES or any(is_file(path / name) for name in _FILES)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records with questions. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records with questions. Raises CorpusError."""
         own_columns(path, columns, "VQA-RAD")
         file = path if path.name in _FILES else next((path / n for n in _FILES if is_file(path / n)), path / _FILES[0])
         folder = first_folder(file.parent, _FOLDERS)
         if folder is None:
             raise CorpusError(f"{file.parent}: has no folder {_FOLDERS[0]!r}: unzip the pictures there")
-        yield from gathered(_rows(file, folder))
+        yield from gathered(each_row(json_rows(file), lambda cells: _row(cells, folder)))
 
 
-def _rows(file: Path, folder: str) -> Iterator[tuple[Record, dict[str, Any]]]:
-    for where, cells in json_rows(file):
-        try:
-            question = question_of(
-                cells,
-                qid="qid",
-                question="question",
-                answer="answer",
-                answer_type="answer_type",
-                question_type="question_type",
-                phrase_type="phrase_type",
-            )
-            question["split"] = "test" if question.get("phrase_type", "").startswith("test") else "train"
-            yield _record(cells, folder), question
-        except ValueError as error:
-            raise CorpusError(f"{where}: {error}") from error
+def _row(cells: Mapping[str, Any], folder: str) -> tuple[Record, dict[str, Any]]:
+    question = question_of(
+        cells,
+        qid="qid",
+        question="question",
+        answer="answer",
+        answer_type="answer_type",
+        question_type="question_type",
+        phrase_type="phrase_type",
+    )
+    question["split"] = "test" if question.get("phrase_type", "").startswith("test") else "train"
+    return _record(cells, folder), question
 
 
 def _record(cells: Mapping[str, Any], folder: str) -> Record:

@@ -14,7 +14,7 @@ from ragvlm.readers.jsonl import JsonlReader
 from ragvlm.readers.parquet import ParquetReader
 from ragvlm.readers.questions import gathered, question_of
 from ragvlm.readers.table import Table, TableReader, picture_of
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 _TABLES: tuple[TableReader, ...] = (JsonlReader(), DelimitedReader(), ParquetReader())
 _QUESTION: Mapping[str, tuple[str, ...]] = {
@@ -43,8 +43,8 @@ class VqaTableReader:
         """Never."""
         return False
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records with questions. Raises CorpusError naming file and row."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records with questions. Raises CorpusError."""
         for reader in _TABLES:
             if reader.matches(path):
                 return gathered(question_rows(reader.table(path), columns))
@@ -53,8 +53,8 @@ class VqaTableReader:
 
 def question_rows(
     table: Table, asked: Mapping[str, str], split: str | None = None, prefix: str | None = None
-) -> Iterator[tuple[Record, dict[str, Any]]]:
-    """Each row's picture as a record, and its question. Raises CorpusError naming file and row.
+) -> Iterator[tuple[Record, dict[str, Any]] | Skipped]:
+    """Each row's picture as a record, and its question. Raises CorpusError for columns that are not there.
 
     ``split`` stands in all questions; without it, the column of that name does. Questions without an id are called
     ``prefix``-row, by default after the file.
@@ -66,14 +66,14 @@ def question_rows(
         raise CorpusError(f"{table.path}: has no column {absent[0]!r}: it has {', '.join(table.header) or 'none'}")
     if "image" not in columns.fields:
         raise CorpusError(f"{table.path}: no column names the pictures: call it one of {', '.join(DEFAULTS['image'])}")
-    for row, cells in table.rows:
-        try:
-            question = {"qid": f"{prefix or table.path.stem}-{row}", **question_of(cells, **fields)}
-            if split is not None:
-                question["split"] = split
-            yield _record(cells, columns), _rest(cells, columns.used | set(fields.values())) | question
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{table.path}, row {row}: {error}") from error
+
+    def make(row: int, cells: Mapping[str, Any]) -> tuple[Record, dict[str, Any]]:
+        question = {"qid": f"{prefix or table.path.stem}-{row}", **question_of(cells, **fields)}
+        if split is not None:
+            question["split"] = split
+        return _record(cells, columns), _rest(cells, columns.used | set(fields.values())) | question
+
+    return table.each(make)
 
 
 def _record(cells: Mapping[str, Any], columns: Columns) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pictures import draw
+from readtools import strictly
 
 from ragvlm.errors import CorpusError, InputError
 from ragvlm.readers import READERS, find_reader
@@ -11,7 +12,7 @@ from ragvlm.types import Reader, Record
 
 
 def load(path, **columns):
-    return list(find_reader(path).read(path, columns))
+    return strictly(find_reader(path).read(path, columns))
 
 
 def test_every_reader_keeps_the_protocol(tmp_path):

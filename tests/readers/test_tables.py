@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readtools import strictly
 
 from ragvlm.errors import CorpusError, InputError
 from ragvlm.readers import find_reader
@@ -35,7 +36,7 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 
 def load(path: Path, **columns: str) -> list[Record]:
-    return list(find_reader(path).read(path, columns))
+    return strictly(find_reader(path).read(path, columns))
 
 
 texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=60)
@@ -113,7 +114,7 @@ def test_a_column_that_does_not_exist_is_named_with_those_that_do(tmp_path, suff
 def test_the_same_id_twice_names_both_rows(tmp_path, suffix):
     first = 2 if suffix in ("csv", "tsv") else 1
     rows = [{"image": f"{name}.png", "caption": "c"} for name in "aba"]
-    with pytest.raises(CorpusError, match=rf"rows {first} and {first + 2} have the same id 'a\.png'"):
+    with pytest.raises(CorpusError, match=rf"row {first + 2}: has the id 'a\.png' of row {first}: name"):
         load(write(tmp_path / f"t.{suffix}", rows))
 
 
@@ -171,12 +172,12 @@ def test_byte_order_marks_semicolons_and_unnamed_columns(tmp_path):
 
 
 BROKEN = {
-    "latin.csv": ("image,caption\na.png,x\nb.png,Größe\n".encode("latin-1"), "line 3: is not UTF-8"),
-    "wide.csv": ("image,caption\n".encode("utf-16"), "line 1: is not UTF-8"),
+    "latin.csv": ("image,caption\na.png,x\nb.png,Größe\n".encode("latin-1"), "row 3: is not UTF-8"),
+    "wide.csv": ("image,caption\n".encode("utf-16"), "row 1: is not UTF-8"),
     "ragged.csv": (b"image,caption\na.png,x\nb.png,y,z\n", "row 3: has 3 cells, but the header has 2"),
     "short.tsv": (b"image\tcaption\na.png\n", "row 2: has 1 cells"),
     "nul.csv": (b"image,caption\na.png,x\0y\n", "row 2: caption holds a NUL"),
-    "quote.csv": (b'image,caption\na.png,"x\n', "line 2: unexpected end of data"),
+    "quote.csv": (b'image,caption\na.png,"x\n', "row 2: unexpected end of data at line 2"),
     "double.csv": (b"image,image\na,b\n", "two columns are called 'image'"),
     "latin.jsonl": ('{"image": "a"}\n{"image": "ö"}\n'.encode("latin-1"), "row 2: is not UTF-8"),
     "list.jsonl": (b'{"image": "a"}\n["b"]\n', "row 2: is list, not a JSON object"),
@@ -207,5 +208,5 @@ def test_a_damaged_parquet_body_is_an_error(tmp_path):
     data = bytearray(path.read_bytes())
     data[4:200] = b"\xff" * 196
     path.write_bytes(data)
-    with pytest.raises(CorpusError, match=r"t\.parquet, after row 0"):
+    with pytest.raises(CorpusError, match=r"t\.parquet, row 1: can't be read, nor what follows"):
         load(path)
