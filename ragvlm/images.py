@@ -27,7 +27,7 @@ from PIL import (
 )
 
 from ragvlm import tiff
-from ragvlm.errors import ImageError, InputError, reason
+from ragvlm.errors import ImageError, InputError, MissingExtraError, reason
 from ragvlm.formats import START, Source, find_format
 from ragvlm.locator import Locator
 from ragvlm.pixels import array_to_rgb, composite, upright
@@ -83,7 +83,7 @@ def open_image(
             return _from_memory(source, bound, page)
         place = Locator.of(source) if isinstance(source, str | Path) else Locator("")
         return _open_place(place, source, bound, page)
-    except ImageError as error:
+    except (ImageError, MissingExtraError) as error:
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:  # decoders fail in every way there is; all of them mean a broken file
         raise ImageError(f"{label}: broken picture ({reason(error)})") from error
@@ -126,7 +126,7 @@ def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> 
             if image is None:
                 return ImageInfo(*tiff.count_pages(stream))
             return ImageInfo(*image.size, n_pages=getattr(image, "n_frames", 1))
-    except ImageError as error:
+    except (ImageError, MissingExtraError) as error:
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:
         raise ImageError(f"{label}: broken picture ({reason(error)})") from error

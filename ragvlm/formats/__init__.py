@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 from PIL import Image
 
 from ragvlm.errors import InputError
+from ragvlm.formats.dicom import Dicom
 from ragvlm.locator import Locator
 from ragvlm.types import Record
 
@@ -72,7 +73,7 @@ class Expander(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (Dicom(),)
 """All formats; the first that matches opens the file."""
 
 
