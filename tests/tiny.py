@@ -56,7 +56,7 @@ def paint(path: Path, colour: str | tuple[int, int, int], size: int = 12) -> Non
 
 def build(corpus: Corpus, out: Path | None, encoder: ColourEncoder | None = None, **options: Any) -> Index:
     """An index with neither the user's key nor calibration, unless ``options`` ask for them."""
-    plain = {"segment_rows": 3, "batch_size": 2, "hash_subject": False, "calibrate": False}
+    plain = {"segment_rows": 3, "merge_rows": 3, "batch_size": 2, "hash_subject": False, "calibrate": False}
     return Index.build(corpus, out, encoder=encoder or ColourEncoder(), **plain | options)
 
 

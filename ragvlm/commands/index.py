@@ -25,7 +25,15 @@ def index(
     column: arg.Columns = None,
     batch_size: Annotated[int, typer.Option(help="Pictures a batch.")] = 16,
     segment_rows: Annotated[int, typer.Option(help="Records a commit.")] = 512,
+    merge_rows: Annotated[int, typer.Option(help="Merge segments up to so many records.")] = 16_384,
     max_pixels: arg.MaxPixels = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove records that left the corpus.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Change nothing if any record can't be indexed.")] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Read all pictures and segments, also where the file system sees no change."),
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another process that writes the index.")] = False,
     plain_subjects: Annotated[
         bool, typer.Option("--plain-subjects", help="Keep subject and study ids as they are, not hashed.")
     ] = False,
@@ -33,7 +41,8 @@ def index(
 ) -> None:
     """Index a corpus, or bring its index up to date.
 
-    An interrupted run goes on where it stopped when the same command is given again.
+    What is new is added, what changed is encoded again, what left the corpus is kept and marked. An interrupted run
+    goes on where it stopped when the same command is given again.
     """
     from ragvlm.corpus import Corpus
     from ragvlm.index import Index
@@ -54,6 +63,11 @@ def index(
             store=store,
             batch_size=batch_size,
             segment_rows=segment_rows,
+            merge_rows=merge_rows,
+            prune=prune,
+            strict=strict,
+            rehash=rehash,
+            wait=wait,
             max_pixels=max_pixels,
             hash_subject=not plain_subjects,
             progress=progress,

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from ragvlm.types import Encoder
 
 
+MERGE_ROWS = 16_384  # about 70 MB of a segment with the default encoder: few files, and cheap to rewrite
+
+
 @dataclass(frozen=True, slots=True)
 class BuildReport:
     """What a build did. ``records`` are in the index now; ``skipped`` are (item, reason).
 
+    ``vanished`` are those of them that the corpus no more holds, ``removed`` those that were pruned. A record whose
+    picture can't be read any more is skipped, and stays as it was indexed.
     ``images_per_second`` counts the pictures encoded in this run over its wall time ``seconds``.
     """
 
@@ -32,6 +37,7 @@ class BuildReport:
     added: int
     updated: int
     removed: int
+    vanished: int
     unchanged: int
     skipped: tuple[tuple[str, str], ...]
     seconds: float
@@ -45,6 +51,7 @@ class BuildReport:
             "added": self.added,
             "updated": self.updated,
             "removed": self.removed,
+            "vanished": self.vanished,
             "unchanged": self.unchanged,
             "skipped": [{"item": item, "reason": reason} for item, reason in self.skipped],
             "seconds": round(self.seconds, 3),
@@ -54,7 +61,7 @@ class BuildReport:
     def __str__(self) -> str:
         changes = ", ".join(
             f"{getattr(self, name)} {name}"
-            for name in ("added", "updated", "removed", "unchanged")
+            for name in ("added", "updated", "removed", "vanished", "unchanged")
             if getattr(self, name)
         )
         return (
@@ -70,13 +77,18 @@ class BuildOptions:
     store: str = "faiss"
     batch_size: int = 16
     segment_rows: int = 512
+    merge_rows: int = MERGE_ROWS
     max_pixels: int | None = None
+    prune: bool = False
+    strict: bool = False
+    rehash: bool = False
+    wait: bool = False
     hash_subject: Callable[[str], str] | None = None
     calibrate: Callable[[Index], Mapping[str, Any]] | None = None
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "segment_rows"):
+        for name in ("batch_size", "segment_rows", "merge_rows"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give a whole number above 0")
 
@@ -105,7 +117,7 @@ def build_index(
     if encoder is None or isinstance(encoder, str):
         encoder = _load_encoder(root, encoder, encoder_options)
     options = replace(options, hash_subject=_hasher(hash_subject, corpus), calibrate=_calibrator(calibrate))
-    with _folder(root):
+    with _folder(root, options.wait):
         writer = Writer(root, corpus, encoder, options)
         try:
             return writer.run(started)
@@ -154,20 +166,21 @@ def _check_target(root: Path) -> None:
         raise InputError(f"{root} is a file: choose a folder as --out")
     if not root.exists() or (root / NAME).exists():
         return
-    foreign = [p.name for p in root.iterdir() if p.name != lock.NAME and not p.name.startswith(f".{NAME}.")]
+    own = (lock.NAME, lock.HOLDER)
+    foreign = [p.name for p in root.iterdir() if p.name not in own and not p.name.startswith(f".{NAME}.")]
     if foreign:
         raise InputError(f"{root} is not empty and not an index (it holds {min(foreign)!r}): choose another --out")
 
 
 @contextmanager
-def _folder(root: Path) -> Iterator[None]:
+def _folder(root: Path, wait: bool) -> Iterator[None]:
     """Make the folder and hold its lock; a failure before the first commit leaves nothing behind."""
     created = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{root}: {error.strerror}; choose a folder that can be written") from error
-    with lock.writing(root):
+    with lock.writing(root, wait=wait):
         try:
             yield
         except BaseException:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ragvlm.errors import InputError, StoreError
-from ragvlm.index.manifest import Manifest, check_encoder, check_segments, read_manifest
+from ragvlm.index.checks import RETRIES, check_encoder, check_segments, settled
+from ragvlm.index.manifest import Manifest
+from ragvlm.index.notes import read_vanished
 from ragvlm.index.snapshot import Snapshot, embeddings_of, read_snapshot
 from ragvlm.paths import sha256_file
 from ragvlm.types import Encoder, Float32, Hit, Int64, Record
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
     from ragvlm.corpus import Corpus
     from ragvlm.index.build import BuildReport
     from ragvlm.types import VectorStore
-
-RETRIES = 3
 
 
 class Index:
@@ -46,6 +47,7 @@ class Index:
         self._encoder_options = encoder_options or {}
         self._store = store
         self._report = report
+        self._vanished: frozenset[str] | None = None
 
     @classmethod
     def build(
@@ -58,7 +60,12 @@ class Index:
         store: str = "faiss",
         batch_size: int = 16,
         segment_rows: int = 512,
+        merge_rows: int = 16_384,
         max_pixels: int | None = None,
+        prune: bool = False,
+        strict: bool = False,
+        rehash: bool = False,
+        wait: bool = False,
         hash_subject: Callable[[str], str] | bool = True,
         calibrate: Callable[[Index], Mapping[str, Any]] | bool = True,
         progress: Callable[[int, int], None] | None = None,
@@ -66,13 +73,16 @@ class Index:
         """Index ``corpus`` into the folder ``path`` (default: indexes/NAME), or bring that index up to date.
 
         Committed every ``segment_rows`` records: whatever ends the process, the same call goes on from the last
-        commit. Records whose fields and picture are unchanged are not decoded again; what left the corpus
-        leaves the disk. ``encoder`` (a name is loaded with ``encoder_options``) defaults to the index's own, else to
-        "embedded". ``hash_subject`` replaces subject and study ids: True by keyed hashes with the user's key
-        (``ragvlm.pseudonym``), False not at all, or a function whose ``fingerprint`` attribute names its key.
-        ``calibrate`` measures what abstention and evidence need on the corpus itself (``ragvlm.calibration``);
-        False leaves it out, a function is given the index and returns a JSON object of its own.
-        ``progress`` is called with the records done and all records. The result has ``report``.
+        commit; the last one merges segments up to ``merge_rows``. Records whose fields and picture are unchanged are
+        not decoded again, and a file that the file system says is unchanged is not even read; ``rehash`` reads all of
+        them, and the index's own segments. Records that left the corpus stay and are marked (``vanished``); ``prune``
+        removes them. What can't be decoded is skipped and listed; ``strict`` makes it an error that leaves everything
+        as it was. ``wait`` waits for another process that writes the index. ``encoder`` (a name is loaded with
+        ``encoder_options``) defaults to the index's own, else to "embedded". ``hash_subject`` replaces subject and
+        study ids: True by keyed hashes with the user's key (``ragvlm.pseudonym``), False not at all, or a function
+        whose ``fingerprint`` attribute names its key. ``calibrate`` measures what abstention and evidence need on the
+        corpus itself (``ragvlm.calibration``); False leaves it out, a function is given the index and returns a JSON
+        object of its own. ``progress`` is called with the records done and all records. The result has ``report``.
 
         Raises CorpusError where nothing can be indexed, InputError where ``path`` holds something else,
         EncoderMismatchError where another encoder built the index, StoreError where another process writes it.
@@ -83,7 +93,12 @@ class Index:
             store=store,
             batch_size=batch_size,
             segment_rows=segment_rows,
+            merge_rows=merge_rows,
             max_pixels=max_pixels,
+            prune=prune,
+            strict=strict,
+            rehash=rehash,
+            wait=wait,
             progress=progress,
         )
         return build_index(corpus, path, encoder, encoder_options or {}, options, hash_subject, calibrate)
@@ -104,7 +119,7 @@ class Index:
         ``path`` is no index, of another format or half-copied, EncoderMismatchError where ``encoder`` didn't build it.
         """
         root = Path(path)
-        manifest = _settled(root)
+        manifest = settled(root)
         if encoder is not None and not isinstance(encoder, str):
             check_encoder(root, manifest, encoder)
         return cls(root, manifest, encoder=encoder, encoder_options=encoder_options, store=store)
@@ -143,6 +158,12 @@ class Index:
     def records(self) -> Sequence[Record]:
         """The live records in row order; each is made when it is asked for."""
         return self._state.records
+
+    @property
+    def vanished(self) -> frozenset[str]:
+        """Ids of the records that the corpus no more held when it was last indexed. Raises StoreError."""
+        _ = self._state
+        return self._vanished if self._vanished is not None else read_vanished(self.path, self.manifest)
 
     @property
     def image_store(self) -> VectorStore | None:
@@ -249,12 +270,15 @@ class Index:
 
     @cached_property
     def _state(self) -> Snapshot:
-        # records and stores are read together, so that they are of one generation also beside a writer
+        # records, marks and stores are read together, so that they are of one generation also beside a writer
         for _ in range(RETRIES):
+            self._vanished = None
+            with suppress(StoreError):
+                self._vanished = read_vanished(self.path, self.manifest)
             try:
                 return read_snapshot(self.path, self.manifest, self._store or self.manifest.store)
             except StoreError:
-                latest = _settled(self.path)
+                latest = settled(self.path)
                 if (
                     latest.segments == self.manifest.segments
                     or latest.encoder_fingerprint != self.manifest.encoder_fingerprint
@@ -263,17 +287,3 @@ class Index:
                 self.manifest = latest
                 self.__dict__.pop("fingerprint", None)
         return read_snapshot(self.path, self.manifest, self._store or self.manifest.store)
-
-
-def _settled(path: Path) -> Manifest:
-    """A manifest whose segments are there, also while a writer replaces both."""
-    manifest = read_manifest(path)
-    for _ in range(RETRIES):
-        try:
-            check_segments(path, manifest)
-        except StoreError:
-            latest = read_manifest(path)
-            if latest.generation == manifest.generation:
-                raise
-            manifest = latest
-    return manifest

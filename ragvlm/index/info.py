@@ -26,6 +26,7 @@ def facts(index: Index) -> dict[str, Any]:
         "bytes": sum(path.stat().st_size for path in index.path.rglob("*") if path.is_file()),
         "segments": len(manifest.segments),
         "complete": manifest.complete,
+        "vanished": manifest.vanished.rows if manifest.vanished else 0,
         "skipped": manifest.skipped,
         "exact_duplicates": [list(group) for group in index.exact_duplicates()],
         "subjects_hashed": manifest.subject_key is not None,

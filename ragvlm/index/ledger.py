@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ragvlm.index.checks import check_digest
 from ragvlm.index.manifest import Counts, Manifest, Segment
 from ragvlm.index.segments import Mask, Row, keep, live_masks, read_live, read_segment, write_table
 
@@ -92,35 +93,47 @@ class _Part:
         return int(self.mask.sum())
 
 
-def compact(root: Path, manifest: Manifest, live: Container[str], limit: int) -> tuple[Segment, ...]:
-    """Segments without superseded rows and without ids that aren't ``live``: what left the corpus leaves the disk.
+def compact(
+    root: Path, manifest: Manifest, live: Container[str], limit: int, *, eager: bool = False
+) -> tuple[Segment, ...]:
+    """Segments without superseded rows and without ids that aren't ``live``: what is removed leaves the disk.
 
-    Neighbours that together have at most ``limit`` rows become one, so that many small updates don't leave many
-    small files. Untouched segments stay the files they are; nothing is removed here.
+    Neighbours that together have at most ``limit`` rows become one: all of them where ``eager``, else those of like
+    size, so that many small updates neither leave many small files nor rewrite a large one each time (a row is
+    rewritten about log2(limit) times in all). Untouched segments stay the files they are; nothing is removed here.
+    Raises StoreError where a segment that is to be rewritten differs from its checksum.
     """
     import pyarrow as pa
 
     number = manifest.next_segment
     out: list[Segment] = []
-    for group in _groups(root, manifest, live, limit):
+    for group in _groups(_parts(root, manifest, live), limit, eager):
         if len(group) == 1 and group[0].mask.all():
             out.append(group[0].segment)
             continue
+        for part in group:
+            check_digest(root, part.segment)  # damage must not get a checksum that says it is whole
         tables = [keep(read_segment(root, part.segment), part.mask) for part in group]
         out.append(write_table(root, number, pa.concat_tables(tables).combine_chunks()))
         number += 1
     return tuple(out)
 
 
-def _groups(root: Path, manifest: Manifest, live: Container[str], limit: int) -> list[list[_Part]]:
-    groups: list[list[_Part]] = []
+def _parts(root: Path, manifest: Manifest, live: Container[str]) -> Iterator[_Part]:
     for segment, mask in zip(manifest.segments, live_masks(root, manifest), strict=True):
         names = read_segment(root, segment, ["id"])["id"].to_pylist()
         part = _Part(segment, mask & np.array([name in live for name in names], bool))
-        if not part.rows:
-            continue
-        if groups and sum(other.rows for other in groups[-1]) + part.rows <= limit:
-            groups[-1].append(part)
-        else:
-            groups.append([part])
+        if part.rows:
+            yield part
+
+
+def _groups(parts: Iterable[_Part], limit: int, eager: bool) -> list[list[_Part]]:
+    groups: list[list[_Part]] = []
+    sizes: list[int] = []
+    for part in parts:
+        groups.append([part])
+        sizes.append(part.rows)
+        while len(sizes) > 1 and sum(sizes[-2:]) <= limit and (eager or sizes[-2] < 2 * sizes[-1]):
+            groups[-2:] = [groups[-2] + groups[-1]]
+            sizes[-2:] = [sum(sizes[-2:])]
     return groups

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ragvlm import __version__
-from ragvlm.errors import EncoderMismatchError, StoreError
+from ragvlm.errors import StoreError
 from ragvlm.index import fields
 from ragvlm.paths import atomic_path
-from ragvlm.types import Encoder
 
 FORMAT_VERSION = 2
 NAME = "manifest.json"
@@ -200,38 +199,6 @@ def read_manifest(path: Path) -> Manifest:
         raise StoreError(f"{path / NAME} is damaged ({fields.reason(error)}); {_advice(path)}") from error
 
 
-def damaged(path: Path, manifest: Manifest) -> list[tuple[Segment, str]]:
-    """The segments that are missing or not of their size, with what is wrong."""
-    found = []
-    for segment in manifest.segments:
-        try:
-            size = (path / segment.file).stat().st_size
-        except OSError:
-            found.append((segment, "is missing"))
-            continue
-        if size != segment.bytes:
-            found.append((segment, f"has {size} bytes instead of {segment.bytes}"))
-    return found
-
-
-def check_segments(path: Path, manifest: Manifest) -> None:
-    """Raise StoreError naming the first segment that is missing or not of its size."""
-    for segment, reason in damaged(path, manifest):
-        raise StoreError(
-            f"index {path}: {segment.file} {reason}; copy the index again or restore it with: "
-            f"ragvlm index {manifest.corpus_root} --out {path}"
-        )
-
-
-def check_encoder(path: Path, manifest: Manifest, encoder: Encoder) -> None:
-    """Raise EncoderMismatchError naming both unless ``encoder`` is the one that built the index."""
-    if encoder.fingerprint != manifest.encoder_fingerprint:
-        raise EncoderMismatchError(
-            f"index {path} was built with encoder {manifest.encoder!r} ({manifest.encoder_fingerprint[:12]}), not "
-            f"with {encoder.name!r} ({encoder.fingerprint[:12]}): use that one, or index again into another --out"
-        )
-
-
 def _parse(table: dict[str, Any]) -> Manifest:
     encoder, corpus, counts = (fields.get(table, name, dict) for name in ("encoder", "corpus", "counts"))
     return Manifest(
@@ -240,7 +207,7 @@ def _parse(table: dict[str, Any]) -> Manifest:
         image_dim=fields.get(encoder, "image_dim", int),
         text_dim=fields.get(encoder, "text_dim", int),
         shared_space=fields.get(encoder, "shared_space", bool),
-        encoder_options=fields.encoder_options(encoder.get("options", {})),
+        encoder_options=fields.encoder_options(encoder["options"]),
         corpus=fields.get(corpus, "name", str),
         corpus_root=fields.get(corpus, "root", str),
         corpus_fingerprint=fields.get(corpus, "fingerprint", str),

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ragvlm.errors import CorpusError, ImageError
 from ragvlm.images import open_image, perceptual_hash, pixel_hash
+from ragvlm.index.scan import Scan
 from ragvlm.index.segments import Row, hash_row
 from ragvlm.locator import Locator
-from ragvlm.paths import sha256_file, sha256_folder
+from ragvlm.paths import sha256_folder
 from ragvlm.types import Record, Skipped
 
 if TYPE_CHECKING:
@@ -55,10 +56,11 @@ class Preparer:
         *,
         hash_subject: Callable[[str], str] | None = None,
         max_pixels: int | None = None,
+        scan: Scan | None = None,
     ) -> None:
         self.corpus, self.known = corpus, known
         self.hash_subject, self.max_pixels = hash_subject, max_pixels
-        self._digests = FileDigests()
+        self._digests = FileDigests(scan or Scan())
 
     def __call__(self, record: Record) -> Outcome:
         stored = self._stored(record)
@@ -109,20 +111,21 @@ class Preparer:
 class FileDigests:
     """SHA-256 of files; of a file with many pictures (slices, tiles, members) once, however many threads ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, scan: Scan) -> None:
+        self._scan = scan
         self._lock = Lock()
         self._known: dict[str, Future[str]] = {}
 
     def __call__(self, place: Locator) -> str:
         """Hex digest of the file at ``place``, of a folder over its files' names and digests. Raises OSError."""
         if not place.parts:
-            return sha256_file(place.file)
+            return self._scan.digest(place.file)
         with self._lock:
             asked = place.path in self._known
             digest = self._known.setdefault(place.path, Future())
         if not asked:
             try:
-                digest.set_result(sha256_folder(place.file) if place.file.is_dir() else sha256_file(place.file))
+                digest.set_result(sha256_folder(place.file) if place.file.is_dir() else self._scan.digest(place.file))
             except OSError as error:
                 digest.set_exception(error)
         return digest.result()

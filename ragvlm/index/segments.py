@@ -88,7 +88,7 @@ def write_table(root: Path, number: int, table: pa.Table) -> Segment:
 
     name = f"segments/{number:06d}.parquet"
     with atomic_path(root / name) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         size, digest = temporary.stat().st_size, sha256_file(temporary)
     return Segment(name, table.num_rows, size, digest)
 
@@ -114,13 +114,15 @@ def read_segment(root: Path, segment: Segment, columns: Sequence[str] | None = N
 
     try:
         # not read_table: that imports pyarrow.dataset, and with it pandas where that is installed: half a second
-        with pq.ParquetFile(root / segment.file) as file:
+        with pq.ParquetFile(root / segment.file, page_checksum_verification=True) as file:
             table = file.read(columns=None if columns is None else list(columns))
         if table.num_rows != segment.rows or (columns is not None and table.column_names != list(columns)):
             raise pa.ArrowInvalid(f"{table.num_rows} rows of {', '.join(table.column_names)}")
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
-        raise StoreError(f"index {root}: {segment.file} can't be read ({reason}); copy the index again") from error
+        raise StoreError(
+            f"index {root}: {segment.file} can't be read ({reason}); see what can be mended: ragvlm verify {root}"
+        ) from error
     return table
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,12 +14,16 @@ import numpy as np
 
 from ragvlm.errors import CorpusError, InputError, StoreError
 from ragvlm.index.build import BuildOptions, BuildReport
-from ragvlm.index.derived import usable, write_derived
+from ragvlm.index.checks import check_encoder, damaged
+from ragvlm.index.derived import usable
+from ragvlm.index.finish import clean, finish
 from ragvlm.index.index import Index
 from ragvlm.index.ledger import Ledger, compact
-from ragvlm.index.manifest import NAME, Counts, Manifest, check_encoder, damaged, read_manifest, utc_now
+from ragvlm.index.manifest import NAME, Counts, Manifest, read_manifest, utc_now
+from ragvlm.index.notes import write_skipped, write_vanished
 from ragvlm.index.prepare import Outcome, Prepared, Preparer, Unchanged
-from ragvlm.index.segments import Row, to_json, write_segment
+from ragvlm.index.scan import Scan
+from ragvlm.index.segments import Row, write_segment
 from ragvlm.types import Encoder, Float32, Skipped
 
 if TYPE_CHECKING:
@@ -34,29 +37,40 @@ class Writer:
 
     def __init__(self, root: Path, corpus: Corpus, encoder: Encoder, options: BuildOptions) -> None:
         self.root, self.corpus, self.encoder, self.options = root, corpus, encoder, options
+        self.found = read_manifest(root) if (root / NAME).exists() else None
         self.manifest = self._begin()
         self.ledger = Ledger.read(root, self.manifest)
         self.before = self.ledger.known
+        self.scan = Scan() if options.rehash else Scan.read(root)
         self.written: set[str] = set()
         self.kept: set[str] = set()
-        self.skipped: list[Skipped] = list(corpus.skipped)
+        self.skipped: list[tuple[str, str]] = []
         self.encoded = 0
 
     def run(self, started: float) -> Index:
         """Bring the index in line with the corpus. Raises CorpusError where nothing of it can be indexed."""
+        for skipped in self.corpus.skipped:
+            self._skip(skipped)
         preparer = Preparer(
-            self.corpus, self.before, hash_subject=self.options.hash_subject, max_pixels=self.options.max_pixels
+            self.corpus,
+            self.before,
+            hash_subject=self.options.hash_subject,
+            max_pixels=self.options.max_pixels,
+            scan=self.scan,
         )
         with closing(preparer.stream(self.corpus.records)) as outcomes:
             for rows in _chunks(self._rows(outcomes), self.options.segment_rows):
                 self._commit(rows)
-        seen = self.kept | self.written
-        if not seen:
+        if not self.kept and not self.written:
             raise CorpusError(self._nothing())
-        removed = sorted(self.ledger.entries.keys() - seen)
-        self.ledger.remove(removed)
-        self._finish(changed=bool(self.written or removed) or not self.manifest.complete)
-        return Index(self.root, self.manifest, encoder=self.encoder, report=self._report(len(removed), started))
+        gone = self.ledger.entries.keys() - {record.id for record in self.corpus.records}
+        if self.options.prune:
+            self.ledger.remove(gone)
+        removed = len(gone) if self.options.prune else 0
+        self._finish(set() if self.options.prune else gone, changed=bool(self.written or removed))
+        self.scan.write(self.root)
+        report = self._report(removed, len(gone) - removed, started)
+        return Index(self.root, self.manifest, encoder=self.encoder, report=report)
 
     def _begin(self) -> Manifest:
         """The committed state to go on from, or that of a new index."""
@@ -76,9 +90,10 @@ class Writer:
             created=utc_now(),
             updated=utc_now(),
         )
-        old = read_manifest(self.root) if (self.root / NAME).exists() else None
+        old = self.found
         if old is None or not old.segments:
-            return fresh.committed(self.root)
+            number = old.next_segment if old else 1
+            return replace(fresh, next_segment=number).committed(self.root)
         check_encoder(self.root, old, self.encoder)
         same_place = (old.corpus_root, old.corpus) == (fresh.corpus_root, fresh.corpus)
         if not same_place and old.corpus_fingerprint != fresh.corpus_fingerprint:
@@ -86,7 +101,8 @@ class Writer:
                 f"index {self.root} holds corpus {old.corpus!r} of {old.corpus_root}, "
                 f"not {fresh.corpus!r} of {fresh.corpus_root}: choose another --out"
             )
-        broken = [segment for segment, _ in damaged(self.root, old)]
+        clean(self.root, old)
+        broken = [segment for segment, _ in damaged(self.root, old, checksums=self.options.rehash)]
         if broken:  # their records are encoded anew; without counts, all ids are looked at
             segments = tuple(segment for segment in old.segments if segment not in broken)
             old = replace(old, segments=segments, counts=Counts(), derived=(), complete=False)
@@ -98,7 +114,7 @@ class Writer:
         room = self.options.segment_rows
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, Skipped):
-                self.skipped.append(outcome)
+                self._skip(outcome)
             elif isinstance(outcome, Unchanged):
                 self.kept.add(outcome.id)
             else:
@@ -110,6 +126,23 @@ class Writer:
             if self.options.progress is not None:
                 self.options.progress(done, len(self.corpus.records))
         yield from self._encode(batch)
+
+    def _skip(self, outcome: Skipped) -> None:
+        # an absolute path lies outside of the corpus, and names folders that are nobody's business
+        item = Path(outcome.item).name if Path(outcome.item).is_absolute() else outcome.item
+        reason = outcome.reason.replace(f"{self.corpus.root}/", "")
+        if self.options.strict:
+            self._undo()
+            raise CorpusError(f"{item}: {reason}; strict: nothing was changed")
+        self.skipped.append((item, reason))
+
+    def _undo(self) -> None:
+        """Commit again what was there before this run; of a first run, an index without segments."""
+        old = self.found or replace(self.manifest, segments=(), counts=Counts())
+        if old.segments != self.manifest.segments:
+            new = replace(old, generation=self.manifest.generation, next_segment=self.manifest.next_segment)
+            self.manifest = new.committed(self.root)
+            clean(self.root, self.manifest)
 
     def _encode(self, batch: Sequence[Prepared]) -> Iterator[Row]:
         images = [item.image for item in batch if item.image is not None]
@@ -135,33 +168,34 @@ class Writer:
             self.root, segments=segments, counts=self.ledger.counts, derived=(), complete=False
         )
 
-    def _finish(self, *, changed: bool) -> None:
-        old, store = self.manifest, self.options.store
+    def _finish(self, vanished: Collection[str], *, changed: bool) -> None:
+        old, options = self.manifest, self.options
+        changed = changed or not old.complete
         segments = old.segments
         if changed:
-            segments = compact(self.root, old, self.ledger.entries, self.options.segment_rows)
+            segments = compact(self.root, old, self.ledger.entries, options.merge_rows)
         new = replace(
             old,
             segments=segments,
             counts=self.ledger.counts,
-            store=store,
+            store=options.store,
             skipped=len(self.skipped),
             corpus=self.corpus.name,
             corpus_root=str(Path(self.corpus.root).resolve()),
             corpus_fingerprint=self.corpus.fingerprint,
+            vanished=write_vanished(self.root, old, vanished),
+            complete=True,
         )
-        if changed or store != old.store or not usable(self.root, old):
-            new = replace(new, derived=write_derived(self.root, new, store))
-        if self.options.calibrate is not None and (changed or not old.calibration):
-            # what is committed can be opened, and so calibrated; complete comes last
-            new = replace(new, complete=False).committed(self.root)
-            found = self.options.calibrate(Index(self.root, new, encoder=self.encoder))
-            new = replace(new, calibration=json.loads(to_json(found)))
-        new = replace(new, complete=True)
-        self.manifest = new if new == read_manifest(self.root) else new.committed(self.root)
-        _clean(self.root, self.manifest)
+        write_skipped(self.root, self.skipped)
+        self.manifest = finish(
+            self.root,
+            new,
+            derive=changed or options.store != old.store or not usable(self.root, old),
+            calibrate=options.calibrate if changed or not old.calibration else None,
+            encoder=self.encoder,
+        )
 
-    def _report(self, removed: int, started: float) -> BuildReport:
+    def _report(self, removed: int, vanished: int, started: float) -> BuildReport:
         seconds = time.perf_counter() - started
         return BuildReport(
             path=str(self.root),
@@ -169,8 +203,9 @@ class Writer:
             added=len(self.written - self.before.keys()),
             updated=len(self.written & self.before.keys()),
             removed=removed,
+            vanished=vanished,
             unchanged=len(self.kept),
-            skipped=tuple((item.item, item.reason) for item in self.skipped),
+            skipped=tuple(self.skipped),
             seconds=seconds,
             images_per_second=self.encoded / seconds if seconds > 0 else 0.0,
         )
@@ -178,10 +213,10 @@ class Writer:
     def _nothing(self) -> str:
         if not self.skipped:
             return f"corpus {self.corpus.root} holds no records; nothing was changed"
-        first = self.skipped[0]
+        item, reason = self.skipped[0]
         return (
             f"nothing of corpus {self.corpus.root} can be indexed, all {len(self.skipped)} records were skipped; "
-            f"the first: {first.item}: {first.reason}"
+            f"the first: {item}: {reason}"
         )
 
 
@@ -205,13 +240,3 @@ def _unit(vectors: Float32, n: int, encoder: Encoder, kind: str) -> Float32:
         raise StoreError(f"encoder {encoder.name!r} gave {kind} vectors with NaN or of length 0; nothing was written")
     unit: Float32 = rows / norms
     return unit
-
-
-def _clean(root: Path, manifest: Manifest) -> None:
-    """Remove what no manifest names any more; a file that a reader holds open lives on for that reader."""
-    listed = {item.file for item in manifest.files}
-    for pattern in ("segments/*.parquet", "segments/.*.tmp", "image-*", "text-*", ".*.tmp"):
-        for path in root.glob(pattern):
-            if path.relative_to(root).as_posix() not in listed:
-                with suppress(OSError):
-                    path.unlink()

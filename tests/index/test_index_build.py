@@ -37,6 +37,7 @@ def test_report(corpus, out):
         "added": 8,
         "updated": 0,
         "removed": 0,
+        "vanished": 0,
         "unchanged": 0,
         "skipped": [],
         "seconds": 0,
@@ -54,7 +55,7 @@ def test_the_default_folder_is_named_after_the_corpus(corpus, tmp_path, monkeypa
 
 @pytest.mark.parametrize(("batch_size", "segment_rows"), [(1, 1), (3, 4), (16, 2), (5, 512)])
 def test_batches_and_segments_do_not_change_the_content(corpus, tmp_path, batch_size, segment_rows):
-    one = build(corpus, tmp_path / "one", batch_size=batch_size, segment_rows=segment_rows)
+    one = build(corpus, tmp_path / "one", batch_size=batch_size, segment_rows=segment_rows, merge_rows=1)
     assert [segment.rows for segment in one.manifest.segments][:-1] == [segment_rows] * ((8 - 1) // segment_rows)
     assert content(one) == content(build(corpus, tmp_path / "two"))
     assert [record.id for record in one.records] == [record.id for record in corpus.records]

@@ -1,0 +1,63 @@
+"""The last commit of whatever writes an index: stores and calibration brought in line, leftovers removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ragvlm.errors import InputError
+from ragvlm.index import fields
+from ragvlm.index.derived import write_derived
+from ragvlm.index.index import Index
+from ragvlm.index.manifest import Manifest, read_manifest
+from ragvlm.index.segments import to_json
+from ragvlm.types import Encoder
+
+Calibrate = Callable[[Index], Mapping[str, Any]]
+
+
+def finish(
+    root: Path,
+    new: Manifest,
+    *,
+    derive: bool,
+    calibrate: Calibrate | None = None,
+    encoder: Encoder | None = None,
+) -> Manifest:
+    """Commit ``new``, with its stores made again where ``derive``, and measured by ``calibrate`` where given."""
+    if derive:
+        new = replace(new, derived=write_derived(root, new, new.store))
+    if calibrate is not None:
+        # what is committed can be opened, and so calibrated; complete comes last
+        partial = replace(new, complete=False).committed(root)
+        found = _checked(calibrate(Index(root, partial, encoder=encoder)))
+        new = replace(partial, complete=new.complete, calibration=found)
+    new = new if new == read_manifest(root) else new.committed(root)
+    clean(root, new)
+    return new
+
+
+def _checked(found: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return fields.calibration(json.loads(to_json(found)))
+    except ValueError as error:
+        raise InputError(f"calibrate: {error}") from error
+
+
+def clean(root: Path, manifest: Manifest) -> None:
+    """Remove what no manifest names any more; a file that a reader holds open lives on for that reader."""
+    for path in leftovers(root, manifest):
+        with suppress(OSError):
+            path.unlink()
+
+
+def leftovers(root: Path, manifest: Manifest) -> list[Path]:
+    """Files that a killed run left: of an index' own names, and not in ``manifest``."""
+    listed = {item.file for item in manifest.files}
+    patterns = ("segments/*.parquet", "segments/.*.tmp", "image-*", "text-*", "vanished-*", ".*.tmp")
+    found = (path for pattern in patterns for path in root.glob(pattern))
+    return sorted(path for path in found if path.relative_to(root).as_posix() not in listed)
