@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -26,7 +26,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ragvlm import tiff
+from ragvlm import jpeg, tiff
 from ragvlm.errors import ImageError, InputError, MissingExtraError, reason
 from ragvlm.formats import START, Source, find_format
 from ragvlm.locator import Locator
@@ -61,7 +61,13 @@ class ImageInfo:
 
 
 def open_image(
-    source: ImageSource, *, max_pixels: int | None = None, page: int = 0, name: str | None = None
+    source: ImageSource,
+    *,
+    max_pixels: int | None = None,
+    page: int = 0,
+    name: str | None = None,
+    side: int | None = None,
+    admit: Callable[[int, int], None] | None = None,
 ) -> Image.Image:
     """``source`` as an upright 8-bit PIL RGB picture.
 
@@ -69,7 +75,9 @@ def open_image(
     a PIL picture, or an array (H, W), (H, W, 3) or (H, W, 4). ``max_pixels`` bounds width x height, from the header,
     before anything is decoded (default: ``$RAGVLM_MAX_PIXELS``, else 200,000,000); a file may have at most 16
     bytes for each of them. ``page`` counts from 0; the part ``page`` of a place goes before it. ``name`` is what
-    errors call the source.
+    errors call the source. ``side`` says that the picture will be shrunk to so many pixels: a JPEG is then decoded at
+    1/2, 1/4 or 1/8 of its size (``picture.info["scale"]`` is 2, 4 or 8), as long as both sides keep twice that.
+    ``admit`` is called with width and height before pixels are decoded, and may wait.
 
     The EXIF orientation is applied, transparency is composited on white, 8-bit pixels stay untouched, deeper
     ones are scaled by ``ragvlm.pixels.scale_to_uint8`` (0.1 to 99.9 percentile of the page).
@@ -77,37 +85,48 @@ def open_image(
     Raises ImageError, and nothing else, for whatever can't be decoded.
     """
     bound = _pixel_bound(max_pixels)
+    wanted = _Wanted(_check_size(bound, admit), bound * _BYTES_PER_PIXEL, page, side)
     label = name or _label(source)
     try:
         if isinstance(source, np.ndarray | Image.Image):
-            return _from_memory(source, bound, page)
+            return _from_memory(source, wanted)
         place = Locator.of(source) if isinstance(source, str | Path) else Locator("")
-        return _open_place(place, source, bound, page)
+        return _open_place(place, source, wanted)
     except (ImageError, MissingExtraError) as error:
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:  # decoders fail in every way there is; all of them mean a broken file
         raise ImageError(f"{label}: broken picture ({reason(error)})") from error
 
 
-def _open_place(place: Locator, source: object, bound: int, page: int) -> Image.Image:
-    most = bound * _BYTES_PER_PIXEL
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What ``open_image`` was asked for: ``check`` takes width and height, a file has ``most`` bytes."""
+
+    check: Callable[[int, int], None]
+    most: int
+    page: int
+    side: int | None
+
+
+def _open_place(place: Locator, source: object, wanted: _Wanted) -> Image.Image:
+    check, most = wanted.check, wanted.most
     if place.path and place.file.is_dir() and (known := find_format(b"", place.file)):
-        return _common(known.open(Source(place, None, _check_size(bound), most)), place, bound, page)
+        return _common(known.open(Source(place, None, check, most)), place, wanted)
     with open_stream(place.path or source, most) as stream:
         start = stream.read(START)
         stream.seek(0)
         known = find_format(start, place.file if place.path else None)
-        opened = known.open(Source(place, stream, _check_size(bound), most)) if known else stream
-        return _common(opened, place if known is None else Locator(place.path), bound, page)
+        opened = known.open(Source(place, stream, check, most)) if known else stream
+        return _common(opened, place if known is None else Locator(place.path), wanted)
 
 
-def _common(opened: Image.Image | IO[bytes], place: Locator, bound: int, page: int) -> Image.Image:
+def _common(opened: Image.Image | IO[bytes], place: Locator, wanted: _Wanted) -> Image.Image:
     """What a format gave, as a picture; a stream holds one of the common formats."""
     if isinstance(opened, Image.Image):
         return opened
     place.only({"page"}, "a picture")
     with opened:
-        return _decode(opened, bound, place.whole("page", page))
+        return _decode(opened, replace(wanted, page=place.whole("page", wanted.page)))
 
 
 def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> ImageInfo:
@@ -149,13 +168,15 @@ def _label(source: object) -> str:
     return f"<{type(source).__name__}>"
 
 
-def _check_size(bound: int) -> Callable[[int, int], None]:
+def _check_size(bound: int, admit: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
     def check(width: int, height: int) -> None:
         if width * height > bound:
             raise ImageError(
                 f"{width} x {height} pixels are more than the bound of {bound:,}: "
                 "scale it down, or raise RAGVLM_MAX_PIXELS"
             )
+        if admit:
+            admit(width, height)
 
     return check
 
@@ -175,8 +196,8 @@ def _identify(stream: IO[bytes]) -> ImageFile.ImageFile | None:
         raise
 
 
-def _decode(stream: IO[bytes], bound: int, page: int) -> Image.Image:
-    check = _check_size(bound)
+def _decode(stream: IO[bytes], wanted: _Wanted) -> Image.Image:
+    check, page = wanted.check, wanted.page
     image = _identify(stream)
     if page < 0:
         raise ImageError(f"page {page} does not exist: pages count from 0")
@@ -193,7 +214,10 @@ def _decode(stream: IO[bytes], bound: int, page: int) -> Image.Image:
         return tiff.read_page(stream, page, check)
     if image.tile and image.tile[0].args in ("RGB;16B", "RGBA;16B"):
         return _deep_png(image, stream)
-    return _to_rgb(image)
+    scale = jpeg.shrink(image, wanted.side)
+    rgb = _to_rgb(image)
+    rgb.info |= {"scale": scale} if scale > 1 else {}
+    return rgb
 
 
 def _deep_png(image: ImageFile.ImageFile, stream: IO[bytes]) -> Image.Image:
@@ -206,20 +230,21 @@ def _deep_png(image: ImageFile.ImageFile, stream: IO[bytes]) -> Image.Image:
     return upright(rgb, image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
-def _from_memory(source: Image.Image | NDArray[Any], bound: int, page: int) -> Image.Image:
-    if page:
-        raise ImageError(f"page {page} was asked for, but a picture in memory has one page")
+def _from_memory(source: Image.Image | NDArray[Any], wanted: _Wanted) -> Image.Image:
+    if wanted.page:
+        raise ImageError(f"page {wanted.page} was asked for, but a picture in memory has one page")
     if isinstance(source, Image.Image):
-        _check_size(bound)(*source.size)
+        wanted.check(*source.size)
         return _to_rgb(source)
     height, width = source.shape[:2] if source.ndim >= 2 else (0, 0)
-    _check_size(bound)(width, height)
+    wanted.check(width, height)
     return array_to_rgb(source)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     inverted = tiff.white_is_zero(image)
-    upright = ImageOps.exif_transpose(image)
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    upright = ImageOps.exif_transpose(image) if turned else image  # which would copy in any case
     if upright.mode.startswith("I") or upright.mode == "F":
         rgb = array_to_rgb(np.asarray(upright))
         return ImageOps.invert(rgb) if inverted else rgb
@@ -232,10 +257,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def pixel_hash(image: Image.Image) -> str:
-    """Hex SHA-256 over size and RGB pixels: equal for exact duplicates, in whatever lossless format they lie."""
+    """Hex SHA-256 over size and RGB pixels: equal for exact duplicates, in whatever lossless format they lie.
+
+    For a JPEG that was decoded at 1/2, 1/4 or 1/8 (``side`` of ``open_image``) the hash ends in "/2", "/4" or "/8": it
+    is equal for JPEGs of the same coefficients alone, and says nothing about pixels in full.
+    """
     digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
-    digest.update(image.convert("RGB").tobytes())
-    return digest.hexdigest()
+    digest.update((image if image.mode == "RGB" else image.convert("RGB")).tobytes())
+    scale = image.info.get("scale", 1)
+    return digest.hexdigest() + (f"/{scale}" if scale in jpeg.SCALES else "")
 
 
 def perceptual_hash(image: Image.Image) -> int:

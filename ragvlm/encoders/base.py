@@ -20,7 +20,11 @@ Item = TypeVar("Item")
 
 
 class BaseEncoder(ABC):
-    """The parent of encoders. A subclass sets the six attributes and writes the two batch methods.
+    """The parent of encoders. A subclass sets the five attributes and writes the two batch methods.
+
+    What it does to a picture before the model it may leave to others' threads: ``image_input`` and ``input_batch``, of
+    which ``image_batch`` then is one after the other. ``input_size`` is the side in pixels to which pictures are shrunk
+    (None: not known): large JPEGs are decoded at no more than a small multiple of it.
 
     ``batch_size`` is how many pictures or texts go through the model at once (memory against speed; the
     vectors don't depend on it beyond float rounding, about 1e-6).
@@ -31,6 +35,7 @@ class BaseEncoder(ABC):
     image_dim: int
     text_dim: int
     shared_space: bool
+    input_size: int | None = None
 
     def __init__(self, *, batch_size: int = 16) -> None:
         if batch_size < 1:
@@ -53,6 +58,14 @@ class BaseEncoder(ABC):
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """Vectors of at most ``batch_size`` texts: float (n, text_dim), of any length."""
 
+    def image_input(self, image: Image) -> Any:
+        """What the image tower takes of one RGB picture; several threads may call it at once."""
+        return image
+
+    def input_batch(self, inputs: Sequence[Any]) -> Float32:
+        """Vectors of at most ``batch_size`` results of ``image_input``: as of ``image_batch``."""
+        return self.image_batch(inputs)
+
     def encode_images(self, images: Sequence[Image]) -> Float32:
         """float32 (n, image_dim), unit rows, in the order of ``images``; (0, image_dim) for an empty list.
 
@@ -60,6 +73,10 @@ class BaseEncoder(ABC):
         """
         check_images(images, "encode_images")
         return self._encode(images, self.image_batch, self.image_dim)
+
+    def encode_inputs(self, inputs: Sequence[Any]) -> Float32:
+        """What ``encode_images`` gives of pictures, of their ``image_input``."""
+        return self._encode(inputs, self.input_batch, self.image_dim)
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:
         """float32 (n, text_dim), unit rows, in the order of ``texts``; (0, text_dim) for an empty list.

@@ -58,12 +58,18 @@ class PixelRule:
         lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
         return cls(**{**found, **lists})
 
+    @property
+    def side(self) -> int | None:
+        """Pixels to which at least the shorter side of a picture is brought; None where it stays as it is."""
+        return max(self.resize) if isinstance(self.resize, tuple) else self.resize
+
     def pixels(self, images: Sequence[Image]) -> Float32:
         """float32 (n, 3, height, width) of RGB pictures of any size."""
-        # in double precision up to here, as transformers does it
-        scaled = (np.stack([self._cut(image) for image in images]).astype(np.float64) * self.scale).astype(np.float32)
-        normal = (scaled - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))
+        # a byte has 256 values: scaled in double precision, as transformers does it, and looked up
+        scaled = (np.arange(256, dtype=np.float64) * self.scale).astype(np.float32)
+        tables = [(scaled - np.float32(m)) / np.float32(s) for m, s in zip(self.mean, self.std, strict=True)]
+        pictures = [self._cut(image) for image in images]
+        return np.stack([np.stack([table[p[..., i]] for i, table in enumerate(tables)]) for p in pictures])
 
     def _cut(self, image: Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
         if self.resize is not None:
@@ -71,6 +77,14 @@ class PixelRule:
             image = image.resize((width, height), self.resample)
         pixels = np.asarray(image, dtype=np.uint8)
         return _centre(pixels, self.crop) if self.crop else pixels
+
+
+def input_side(settings: Mapping[str, Any]) -> int | None:
+    """``PixelRule.side`` of an image processor's settings; None also where its pictures keep a shape of their own."""
+    try:
+        return PixelRule.of_processor(settings).side
+    except (RagvlmError, KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class OnnxTowers:
         self.logit_scale = float(facts["logit_scale"])
         self.logit_bias: float | None = facts["logit_bias"]
         self._pixels = PixelRule.from_dict(facts["pixels"])
+        self.input_size = self._pixels.side
         self._tokens = TokenRule.from_dict(facts["tokens"])
         # int8 scales activations by the extremes of the whole batch: a vector must not depend on its neighbours
         self._step = 1 if facts["precision"] == "int8" else None
@@ -48,7 +49,16 @@ class OnnxTowers:
 
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, dim)."""
-        return self._stepwise(images, lambda part: self._image.run({"pixel_values": self._pixels.pixels(part)}))
+        return self.input_batch([self.image_input(image) for image in images])
+
+    def image_input(self, image: Image) -> Float32:
+        """float32 (3, height, width)."""
+        pixels: Float32 = self._pixels.pixels([image])[0]
+        return pixels
+
+    def input_batch(self, inputs: Sequence[Float32]) -> Float32:
+        """float32 (n, dim)."""
+        return self._stepwise(inputs, lambda part: self._image.run({"pixel_values": np.stack(part)}))
 
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, dim)."""

@@ -79,6 +79,7 @@ class OpenClipEncoder(ContrastiveEncoder):
         with one_error(self.model), memory_errors(self.model, self.device):
             self._net, self._preprocess = _model(open_clip, files)
             self._tokenizer = _tokenizer(open_clip, files, trust_remote_code)
+            self.input_size = _longer(self._net.visual.preprocess_cfg.get("size"))
             self._set_contrast(self._net.logit_scale, self._net.logit_bias)
             self.fingerprint = self._fingerprint(files, trust_remote_code)
             self._net.to(self.device, self.dtype)
@@ -107,10 +108,18 @@ class OpenClipEncoder(ContrastiveEncoder):
 
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, image_dim)."""
+        return self.input_batch([self.image_input(image) for image in images])
+
+    def image_input(self, image: Image) -> Any:
+        """Tensor float32 (3, height, width)."""
+        return self._preprocess(image)
+
+    def input_batch(self, inputs: Sequence[Any]) -> Float32:
+        """float32 (n, image_dim)."""
         import torch
 
-        pixels = torch.stack([self._preprocess(image) for image in images]).to(self.device, self.dtype)
-        return self._run("encode_image", pixels, f"{len(images)} pictures")
+        pixels = torch.stack(list(inputs)).to(self.device, self.dtype)
+        return self._run("encode_image", pixels, f"{len(inputs)} pictures")
 
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, text_dim)."""
@@ -134,6 +143,10 @@ class OpenClipEncoder(ContrastiveEncoder):
                 "dtype": str(self.dtype),
             }
         )
+
+
+def _longer(size: int | Sequence[int] | None) -> int | None:
+    return max(size) if isinstance(size, Sequence) else size
 
 
 def weights_digest(tensors: Mapping[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.contrast import learnt_numbers
+from ragvlm.encoders.light import input_side
 from ragvlm.encoders.loading import one_error
 from ragvlm.encoders.torch_tools import check_memory, memory_errors
 from ragvlm.errors import InputError, RagvlmError
@@ -32,6 +33,7 @@ class TorchTowers:
         with one_error(model), memory_errors(model, device):
             self.net, self.processor, self.tokenizer = _parts(folder, dtype, trust)
             self.net.to(device).eval()
+        self.input_size = input_side(self.processor.to_dict())
         text = getattr(self.net.config, "text_config", self.net.config)
         self.context = int(getattr(text, "max_position_embeddings", self.tokenizer.model_max_length))
         self.logit_scale, self.logit_bias = learnt_numbers(self.net.logit_scale, getattr(self.net, "logit_bias", None))
@@ -51,8 +53,19 @@ class TorchTowers:
 
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, dim)."""
-        inputs = self.pixels(images).to(self.device, self.dtype)
-        return self._run("get_image_features", inputs, f"{len(images)} pictures")
+        return self.input_batch([self.image_input(image) for image in images])
+
+    def image_input(self, image: Image) -> dict[str, Any]:
+        """The image tower's inputs by name: tensors (1, ...)."""
+        return dict(self.pixels([image]))
+
+    def input_batch(self, inputs: Sequence[Mapping[str, Any]]) -> Float32:
+        """float32 (n, dim)."""
+        import torch
+
+        joined = {name: torch.cat([one[name] for one in inputs]).to(self.device) for name in inputs[0]}
+        floats = {name: value.to(self.dtype) for name, value in joined.items() if value.is_floating_point()}
+        return self._run("get_image_features", joined | floats, f"{len(inputs)} pictures")
 
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, dim)."""

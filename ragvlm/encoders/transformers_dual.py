@@ -85,6 +85,7 @@ class TransformersEncoder(ContrastiveEncoder):
             self._use_onnx(export)
         else:
             self._use_torch(device, dtype)
+        self.input_size = self._towers.input_size
         quantised = {"precision": precision, "quantisation": INT8} if precision == "int8" else {}
         self.fingerprint = fingerprint({"files": self._digests, "dtype": str(self.dtype)} | quantised)
 
@@ -97,6 +98,14 @@ class TransformersEncoder(ContrastiveEncoder):
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, image_dim)."""
         return self._towers.image_batch(images)
+
+    def image_input(self, image: Image) -> Any:
+        """What the image tower takes of a picture."""
+        return self._towers.image_input(image)
+
+    def input_batch(self, inputs: Sequence[Any]) -> Float32:
+        """float32 (n, image_dim)."""
+        return self._towers.input_batch(inputs)
 
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, text_dim)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ragvlm.duplicates import NEAR_BITS
+from ragvlm.duplicates import NEAR_BITS, full_hash
 from ragvlm.errors import ImageError
 from ragvlm.evaluation.copies import Copy, Square, find_copies, square
 from ragvlm.images import open_image, perceptual_hash, pixel_hash
@@ -162,8 +162,8 @@ class _Look:
         self.hashes = np.array([index.phashes[row] for row in unread], np.uint64)
         self.by_digest: dict[str, list[int]] = {}
         self.by_subject: dict[str, list[int]] = {}
-        for row, digest in enumerate(index.content_hashes):
-            if digest:
+        for row in range(len(index.content_hashes)):
+            if digest := full_hash(index, row):
                 self.by_digest.setdefault(digest, []).append(row)
         for row, record in enumerate(index.records):
             if record.subject_id is not None:

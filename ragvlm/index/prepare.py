@@ -1,4 +1,8 @@
-"""Records of a corpus -> what there is to encode, decoded by a few threads ahead of the encoder."""
+"""Records of a corpus -> what there is to encode, decoded by a few threads ahead of the encoder.
+
+Of a picture that is decoded the threads make what the image tower takes, and then let it go: what waits for the encoder
+is small, whatever the pictures' size. An encoder that offers no ``image_input`` is given the pictures themselves.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ragvlm.errors import CorpusError, ImageError
 from ragvlm.images import open_image, perceptual_hash, pixel_hash
+from ragvlm.index.budget import Budget
 from ragvlm.index.scan import Scan
 from ragvlm.index.segments import Row, hash_row
 from ragvlm.locator import Locator
 from ragvlm.paths import sha256_folder
-from ragvlm.types import Record, Skipped
+from ragvlm.types import Encoder, Record, Skipped
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,15 +30,27 @@ if TYPE_CHECKING:
     from ragvlm.corpus import Corpus
 
 WORKERS = min(4, os.cpu_count() or 1)
-AHEAD = 2 * WORKERS  # decoded pictures that may wait for the encoder
+AHEAD = 48  # records that may be prepared and not yet taken: three batches
+AHEAD_BYTES = 1 << 28  # decoded pixels of records not yet taken; a picture that is larger by itself goes alone
+_BYTES_PER_PIXEL = 8  # Pillow keeps four bytes, and turning to RGB makes a copy
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A row that lacks its embeddings, and the RGB picture to embed, if it has one."""
+    """A row that lacks its embeddings, and what the encoder takes of its picture (``bytes`` of memory), if it has one.
+
+    ``input`` is the RGB picture itself for encoders that have no ``image_input``.
+    """
 
     row: Row
-    image: Image | None
+    input: Any = None
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory ``input`` holds."""
+        size = getattr(self.input, "nbytes", None)
+        # Pillow keeps 4 bytes a pixel
+        return size if size is not None else 4 * getattr(self.input, "width", 0) * getattr(self.input, "height", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,7 @@ class Preparer:
         corpus: Corpus,
         known: Mapping[str, str],
         *,
+        encoder: Encoder | None = None,
         hash_subject: Callable[[str], str] | None = None,
         max_pixels: int | None = None,
         scan: Scan | None = None,
@@ -61,8 +79,11 @@ class Preparer:
         self.corpus, self.known = corpus, known
         self.hash_subject, self.max_pixels = hash_subject, max_pixels
         self._digests = FileDigests(scan or Scan())
+        self._input: Callable[[Image], Any] = getattr(encoder, "image_input", lambda image: image)
+        self._side: int | None = getattr(encoder, "input_size", None)
 
-    def __call__(self, record: Record) -> Outcome:
+    def __call__(self, record: Record, hold: Callable[[int, int], None] | None = None) -> Outcome:
+        """The outcome; ``hold`` is called with width and height before pixels are decoded, and may wait."""
         stored = self._stored(record)
         item = stored.image or stored.id
         if stored.image is None and stored.caption is None:
@@ -75,27 +96,43 @@ class Preparer:
                 return Unchanged(stored.id)
             if path is None:
                 return Prepared(Row(stored, row_hash), None)
-            image = open_image(path, max_pixels=self.max_pixels, name=item)
+            image = open_image(path, max_pixels=self.max_pixels, name=item, side=self._side, admit=hold)
         except (OSError, UnicodeEncodeError) as error:
             return Skipped(item, getattr(error, "strerror", None) or "its name is not valid UTF-8: rename it")
         except (ImageError, CorpusError) as error:
             return Skipped(item, str(error).removeprefix(f"{item}: "))
         row = Row(stored, row_hash, file_hash, pixel_hash(image), perceptual_hash(image))
-        return Prepared(row, image)
+        return Prepared(row, self._input(image))
 
     def stream(self, records: Sequence[Record]) -> Generator[Outcome]:
-        """The outcomes in the order of ``records``; at most AHEAD pictures are decoded and not yet taken."""
+        """The outcomes in the order of ``records``; at most AHEAD, with AHEAD_BYTES of pixels, are not yet taken."""
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="decode")
+        budget = Budget(AHEAD_BYTES)
         pending: deque[Future[Outcome]] = deque()
         try:
-            for record in records:
-                pending.append(pool.submit(self, record))
+            for turn, record in enumerate(records):
+                pending.append(pool.submit(self._in_turn, record, turn, budget))
                 if len(pending) > AHEAD:
-                    yield pending.popleft().result()
+                    yield self._taken(pending, budget)
             while pending:
-                yield pending.popleft().result()
+                yield self._taken(pending, budget)
         finally:
+            budget.close()
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _in_turn(self, record: Record, turn: int, budget: Budget) -> Outcome:
+        outcome: Outcome | None = None
+        try:
+            outcome = self(record, lambda width, height: budget.take(turn, _BYTES_PER_PIXEL * width * height))
+        finally:
+            budget.keep(turn, _held(outcome))
+        return outcome
+
+    @staticmethod
+    def _taken(pending: deque[Future[Outcome]], budget: Budget) -> Outcome:
+        outcome = pending.popleft().result()
+        budget.give(_held(outcome))
+        return outcome
 
     def _stored(self, record: Record) -> Record:
         """``record`` as the index keeps it: a relative picture, no blank caption, hashed subject and study."""
@@ -106,6 +143,10 @@ class Preparer:
             study = self.hash_subject(study) if study is not None else None
         image = relative_image(record.image, Path(self.corpus.root))
         return replace(record, image=image, caption=caption, subject_id=subject, study_id=study)
+
+
+def _held(outcome: Outcome | None) -> int:
+    return outcome.bytes if isinstance(outcome, Prepared) else 0
 
 
 class FileDigests:

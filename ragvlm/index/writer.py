@@ -10,12 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ragvlm.errors import CorpusError, InputError, StoreError
+from ragvlm.errors import CorpusError, InputError
 from ragvlm.index.build import BuildOptions, BuildReport
 from ragvlm.index.checks import check_encoder, damaged
 from ragvlm.index.derived import usable
+from ragvlm.index.encode import RowEncoder
 from ragvlm.index.finish import clean, finish
 from ragvlm.index.index import Index
 from ragvlm.index.ledger import Ledger, compact
@@ -24,12 +23,10 @@ from ragvlm.index.notes import write_skipped, write_vanished
 from ragvlm.index.prepare import Outcome, Prepared, Preparer, Unchanged
 from ragvlm.index.scan import Scan
 from ragvlm.index.segments import Row, write_segment
-from ragvlm.types import Encoder, Float32, Skipped
+from ragvlm.types import Encoder, Skipped
 
 if TYPE_CHECKING:
     from ragvlm.corpus import Corpus
-
-BATCH_PIXELS = 1 << 26  # a batch of large pictures ends earlier: 64 million pixels are 200 MB
 
 
 class Writer:
@@ -45,7 +42,7 @@ class Writer:
         self.written: set[str] = set()
         self.kept: set[str] = set()
         self.skipped: list[tuple[str, str]] = []
-        self.encoded = 0
+        self.coder = RowEncoder(encoder, options.batch_size, options.segment_rows)
 
     def run(self, started: float) -> Index:
         """Bring the index in line with the corpus. Raises CorpusError where nothing of it can be indexed."""
@@ -54,13 +51,17 @@ class Writer:
         preparer = Preparer(
             self.corpus,
             self.before,
+            encoder=self.encoder,
             hash_subject=self.options.hash_subject,
             max_pixels=self.options.max_pixels,
             scan=self.scan,
         )
-        with closing(preparer.stream(self.corpus.records)) as outcomes:
-            for rows in _chunks(self._rows(outcomes), self.options.segment_rows):
-                self._commit(rows)
+        with (
+            closing(preparer.stream(self.corpus.records)) as outcomes,
+            closing(self.coder.rows(self._new(outcomes))) as rows,
+        ):
+            for chunk in _chunks(rows, self.options.segment_rows):
+                self._commit(chunk)
         if not self.kept and not self.written:
             raise CorpusError(self._nothing())
         gone = self.ledger.entries.keys() - {record.id for record in self.corpus.records}
@@ -108,24 +109,17 @@ class Writer:
             old = replace(old, segments=segments, counts=Counts(), derived=(), complete=False)
         return replace(old, subject_key=key)
 
-    def _rows(self, outcomes: Iterable[Outcome]) -> Iterator[Row]:
-        """Encoded rows; a batch never crosses a segment, so that a resumed build makes the same batches."""
-        batch: list[Prepared] = []
-        room = self.options.segment_rows
+    def _new(self, outcomes: Iterable[Outcome]) -> Iterator[Prepared]:
+        """What there is to encode; of the rest it is noted why not."""
         for done, outcome in enumerate(outcomes, start=1):
             if isinstance(outcome, Skipped):
                 self._skip(outcome)
             elif isinstance(outcome, Unchanged):
                 self.kept.add(outcome.id)
             else:
-                batch.append(outcome)
-            if len(batch) >= min(self.options.batch_size, room) or _pixels(batch) >= BATCH_PIXELS:
-                yield from self._encode(batch)
-                room = room - len(batch) or self.options.segment_rows
-                batch = []
+                yield outcome
             if self.options.progress is not None:
                 self.options.progress(done, len(self.corpus.records))
-        yield from self._encode(batch)
 
     def _skip(self, outcome: Skipped) -> None:
         # an absolute path lies outside of the corpus, and names folders that are nobody's business
@@ -143,19 +137,6 @@ class Writer:
             new = replace(old, generation=self.manifest.generation, next_segment=self.manifest.next_segment)
             self.manifest = new.committed(self.root)
             clean(self.root, self.manifest)
-
-    def _encode(self, batch: Sequence[Prepared]) -> Iterator[Row]:
-        images = [item.image for item in batch if item.image is not None]
-        texts = [item.row.record.caption for item in batch if item.row.record.caption is not None]
-        pictures = iter(_unit(self.encoder.encode_images(images), len(images), self.encoder, "image") if images else ())
-        captions = iter(_unit(self.encoder.encode_texts(texts), len(texts), self.encoder, "text") if texts else ())
-        self.encoded += len(images)
-        for item in batch:
-            yield replace(
-                item.row,
-                image_embedding=next(pictures) if item.image is not None else None,
-                text_embedding=next(captions) if item.row.record.caption is not None else None,
-            )
 
     def _commit(self, rows: Sequence[Row]) -> None:
         dims = {"image": self.encoder.image_dim, "text": self.encoder.text_dim}
@@ -207,7 +188,7 @@ class Writer:
             unchanged=len(self.kept),
             skipped=tuple(self.skipped),
             seconds=seconds,
-            images_per_second=self.encoded / seconds if seconds > 0 else 0.0,
+            images_per_second=self.coder.pictures / seconds if seconds > 0 else 0.0,
         )
 
     def _nothing(self) -> str:
@@ -223,20 +204,3 @@ class Writer:
 def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
     while chunk := list(islice(rows, size)):
         yield chunk
-
-
-def _pixels(batch: Sequence[Prepared]) -> int:
-    return sum(item.image.width * item.image.height for item in batch if item.image is not None)
-
-
-def _unit(vectors: Float32, n: int, encoder: Encoder, kind: str) -> Float32:
-    """Checked rows of unit length. Raises StoreError where the encoder gave something else than it promised."""
-    dim = encoder.image_dim if kind == "image" else encoder.text_dim
-    rows = np.asarray(vectors, np.float32)
-    if rows.shape != (n, dim):
-        raise StoreError(f"encoder {encoder.name!r} gave {kind} vectors of shape {rows.shape}, not {(n, dim)}")
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not np.isfinite(norms).all() or not norms.all():
-        raise StoreError(f"encoder {encoder.name!r} gave {kind} vectors with NaN or of length 0; nothing was written")
-    unit: Float32 = rows / norms
-    return unit

@@ -75,9 +75,9 @@ def test_the_border_of_the_field_counts(embedded: EmbeddedEncoder) -> None:
 
 
 def test_pixels_are_scaled_as_the_weights_were_trained() -> None:
-    pixels = ImageTower(size=4).pixels([Image.new("RGB", (9, 5), (127, 255, 0))])
-    assert pixels.shape == (1, 3, 4, 4)
-    np.testing.assert_allclose(pixels[0, :, 0, 0], [0, 1, -127 / 128])
+    pixels = ImageTower(size=4).pixels(Image.new("RGB", (9, 5), (127, 255, 0)))
+    assert pixels.shape == (3, 4, 4)
+    np.testing.assert_allclose(pixels[:, 0, 0], [0, 1, -127 / 128])
 
 
 def test_a_text_is_cut_at_256_tokens(embedded: EmbeddedEncoder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,18 @@ def test_pictures_become_unit_rows(encoder: Encoder, pictures: list[Image.Image]
     assert vectors.shape == (len(pictures), encoder.image_dim)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_inputs_made_one_by_one_give_the_same_vectors(encoder: Encoder, pictures: list[Image.Image]) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        inputs = list(pool.map(encoder.image_input, pictures))  # type: ignore[attr-defined]
+    found = encoder.encode_inputs(inputs)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found, encoder.encode_images(pictures), atol=1e-5)
+
+
+def test_the_input_size_is_that_of_the_tower(encoder: Encoder, request: pytest.FixtureRequest) -> None:
+    known = {"embedded": 224, "tiny_openclip": 32, "tiny_clip": 32, "tiny_siglip": 32, "tiny_onnx": 32, "tiny_int8": 32}
+    assert encoder.input_size == known.get(request.node.callspec.params["encoder"])  # type: ignore[attr-defined]
 
 
 def test_texts_become_unit_rows(encoder: Encoder) -> None:

@@ -14,7 +14,7 @@ from tiny import ColourEncoder, build, content, files, make_corpus, of, paint
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import CorpusError, InputError, RagvlmError, StoreError
-from ragvlm.index import Index, writer
+from ragvlm.index import Index, encode, writer
 from ragvlm.types import Record
 
 
@@ -74,7 +74,7 @@ class Recorder(ColourEncoder):
 
 
 def test_large_pictures_end_a_batch_early(corpus, out, monkeypatch):
-    monkeypatch.setattr(writer, "BATCH_PIXELS", 3 * 12 * 12)
+    monkeypatch.setattr(encode, "BATCH_BYTES", 3 * 12 * 12 * 4)
     encoder = Recorder()
     assert len(build(corpus, out, encoder, batch_size=8, segment_rows=8)) == 8
     assert encoder.sizes == [3, 3, 2]
