@@ -15,6 +15,7 @@ from PIL import Image
 
 from ragvlm.errors import InputError
 from ragvlm.formats.dicom import Dicom
+from ragvlm.formats.tar import Tar
 from ragvlm.locator import Locator
 from ragvlm.types import Record
 
@@ -73,7 +74,7 @@ class Expander(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = (Dicom(),)
+FORMATS: tuple[Format, ...] = (Dicom(), Tar())
 """All formats; the first that matches opens the file."""
 
 

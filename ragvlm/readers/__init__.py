@@ -20,6 +20,7 @@ from ragvlm.readers.rocov2 import RocoV2Reader
 from ragvlm.readers.slake import SlakeReader
 from ragvlm.readers.vqarad import VqaRadReader
 from ragvlm.readers.vqatable import VqaTableReader
+from ragvlm.readers.webdataset import WebDatasetReader
 from ragvlm.types import Reader
 
 READERS = (
@@ -33,6 +34,7 @@ READERS = (
     R2GenReader(),
     MedMnistReader(),
     ImageFolderReader(),
+    WebDatasetReader(),
     LabelFolderReader(),
     FlatFolderReader(),
     JsonlReader(),
@@ -55,7 +57,7 @@ def find_reader(path: Path, name: str | None = None) -> Reader:
                 return reader
         raise InputError(f"unknown reader {name!r}: choose one of {', '.join(r.name for r in READERS)}")
     try:
-        if not path.exists():
+        if not path.exists() and not WebDatasetReader().matches(path):  # a pattern is no file
             raise CorpusError(f"{path}: no such file or folder")
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
