@@ -33,16 +33,17 @@ def scale_to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "iuf":
         raise ImageError(f"pixels of type {values.dtype} are not numbers: pass integers, floats or booleans")
-    low, high = _bounds(values)
+    low, high = percentile_bounds(values)
     scaled = np.zeros(values.shape, np.uint8)
     if high > low:
         step = max(1, _BLOCK * len(values) // max(values.size, 1))
         for start in range(0, len(values), step):
-            scaled[start : start + step] = _stretch(values[start : start + step], low, high)
+            scaled[start : start + step] = stretch(values[start : start + step], low, high)
     return scaled
 
 
-def _bounds(values: NDArray[Any]) -> tuple[float, float]:
+def percentile_bounds(values: NDArray[Any]) -> tuple[float, float]:
+    """What becomes 0 and what becomes 255 of ``values``: see ``scale_to_uint8``; equal where all are equal."""
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.flatten()
     if finite.size == 0:
         return 0.0, 0.0
@@ -51,7 +52,10 @@ def _bounds(values: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (float(finite.min()), float(finite.max()))
 
 
-def _stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Real ``values`` -> uint8: ``low`` becomes 0 and ``high`` 255, linear between, clipped outside."""
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
     # halves, since the difference of two extreme floats would overflow
     low, high = low / 2, high / 2
     half = np.nan_to_num(values.astype(np.float64) / 2, copy=False, nan=low, posinf=high, neginf=low)
