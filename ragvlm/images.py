@@ -28,7 +28,7 @@ from PIL import (
 
 from ragvlm import jpeg, tiff
 from ragvlm.errors import ImageError, InputError, MissingExtraError, reason
-from ragvlm.formats import START, Source, find_format
+from ragvlm.formats import START, Source, find_format, format_of, in_parts
 from ragvlm.locator import Locator
 from ragvlm.pixels import array_to_rgb, composite, upright
 from ragvlm.streams import open_stream
@@ -110,14 +110,16 @@ class _Wanted:
 
 def _open_place(place: Locator, source: object, wanted: _Wanted) -> Image.Image:
     check, most = wanted.check, wanted.most
-    if place.path and place.file.is_dir() and (known := find_format(b"", place.file)):
-        return _common(known.open(Source(place, None, check, most)), place, wanted)
+    if wanted.page > 0 and "page" not in place.parts:
+        place = place.but(page=wanted.page)
+    whole = format_of(place.file) if place.path else None
+    if whole is not None and (in_parts(whole) or place.file.is_dir()):
+        return _common(whole.open(Source(place, None, check, most)), place, wanted)
     with open_stream(place.path or source, most) as stream:
-        start = stream.read(START)
+        known = whole if place.path else find_format(stream.read(START), None)
         stream.seek(0)
-        known = find_format(start, place.file if place.path else None)
-        opened = known.open(Source(place, stream, check, most)) if known else stream
-        return _common(opened, place if known is None else Locator(place.path), wanted)
+        opened = stream if known is None else known.open(Source(place, stream, check, most))
+        return _common(opened, place if opened is stream else Locator(place.path), wanted)
 
 
 def _common(opened: Image.Image | IO[bytes], place: Locator, wanted: _Wanted) -> Image.Image:
@@ -137,8 +139,10 @@ def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> 
     label = _label(source)
     place = Locator.of(source) if isinstance(source, str | Path) else Locator("")
     try:
-        with open_stream(place.path or source, _pixel_bound(max_pixels) * _BYTES_PER_PIXEL) as stream:
-            if place.parts or find_format(stream.read(START), place.file if place.path else None):
+        if place.parts or (place.path and format_of(place.file)):
+            return ImageInfo(*open_image(source, max_pixels=max_pixels).size, n_pages=1)
+        with open_stream(source, _pixel_bound(max_pixels) * _BYTES_PER_PIXEL) as stream:
+            if not place.path and find_format(stream.read(START), None):
                 return ImageInfo(*open_image(source, max_pixels=max_pixels).size, n_pages=1)
             stream.seek(0)
             image = _identify(stream)

@@ -15,6 +15,8 @@ from PIL import Image
 
 from ragvlm.errors import InputError
 from ragvlm.formats.dicom import Dicom
+from ragvlm.formats.slide import SlideFormat
+from ragvlm.formats.stack import StackFormat
 from ragvlm.formats.tar import Tar
 from ragvlm.locator import Locator
 from ragvlm.types import Record
@@ -25,7 +27,8 @@ START = 512
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is to be opened. ``stream`` is at its start, and None for a folder; ``place.path`` is "" for bytes.
+    """What is to be opened. ``stream`` is at its start, and None for a folder and where the format reads ``in_parts``;
+    ``place.path`` is "" for bytes.
 
     ``check(width, height)`` raises ImageError where a picture has too many pixels: call it before decoding.
     ``max_bytes`` bounds what may be unpacked from the file.
@@ -41,7 +44,11 @@ Opened: TypeAlias = Image.Image | IO[bytes]
 
 
 class Format(Protocol):
-    """Knows a file by its first bytes (and, where these don't tell, by its name), and opens a picture in it."""
+    """Knows a file by its first bytes (and, where these don't tell, by its name), and opens a picture in it.
+
+    One that has ``in_parts`` true reads from the path only what it needs, whatever the size of the file; its
+    ``Source.stream`` is None.
+    """
 
     name: str
 
@@ -74,8 +81,13 @@ class Expander(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = (Dicom(), Tar())
+FORMATS: tuple[Format, ...] = (Dicom(), Tar(), SlideFormat(), StackFormat())
 """All formats; the first that matches opens the file."""
+
+
+def in_parts(known: Format) -> bool:
+    """Whether ``known`` reads what it needs from the path by itself: see ``Format``."""
+    return getattr(known, "in_parts", False)
 
 
 def find_format(start: bytes, path: Path | None) -> Format | None:
@@ -92,7 +104,7 @@ def expand(record: Record, root: Path, options: Mapping[str, Any]) -> Iterator[R
     A record that names a place in its file stays as it is. Raises as ``Expander.expand`` does.
     """
     place = Locator.of(root / record.image) if record.image is not None else None
-    if place is None or place.parts or place.file.suffix.lower() in _PLAIN or not (known := _format_of(place.file)):
+    if place is None or place.parts or place.file.suffix.lower() in _PLAIN or not (known := format_of(place.file)):
         yield record
     elif isinstance(known, Expander):
         yield from known.expand(record, place.file, {k: v for k, v in options.items() if k in known.options})
@@ -108,7 +120,8 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise InputError(f"no format has an option {name!r}: there are {', '.join(sorted(names)) or 'none'}")
 
 
-def _format_of(path: Path) -> Format | None:
+def format_of(path: Path) -> Format | None:
+    """``find_format`` of a file or folder; None for what can't be read."""
     try:
         if path.is_dir():
             return find_format(b"", path)
