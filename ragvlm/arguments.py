@@ -13,6 +13,8 @@ from ragvlm.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 IndexDir = Annotated[Path, typer.Option("--index", "-i", help="An index folder.", metavar="DIR")]
+IndexFolder = Annotated[Path, typer.Argument(help="An index folder.", metavar="DIR")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for another process that writes the index.")]
 Subject = Annotated[
     str | None,
     typer.Option("--subject-id", help="Subject of the query: its own references are left out.", metavar="ID"),

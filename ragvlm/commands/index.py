@@ -1,4 +1,4 @@
-"""``ragvlm index`` and ``ragvlm info``."""
+"""``ragvlm index``, and what keeps an index: ``info``, ``compact``, ``verify``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ragvlm import output as out
 
 
 def index(
-    corpus: Annotated[Path, typer.Argument(help="A folder or file that holds a corpus.")],
+    corpus: Annotated[Path | None, typer.Argument(help="A folder or file that holds a corpus.")] = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Where to write the index [indexes/NAME].", metavar="DIR")
     ] = None,
@@ -29,11 +29,15 @@ def index(
     max_pixels: arg.MaxPixels = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove records that left the corpus.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Change nothing if any record can't be indexed.")] = False,
+    delete: Annotated[
+        list[str] | None,
+        typer.Option("--delete", help="Instead: delete this record of the index --out; may be repeated.", metavar="ID"),
+    ] = None,
     rehash: Annotated[
         bool,
         typer.Option("--rehash", help="Read all pictures and segments, also where the file system sees no change."),
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another process that writes the index.")] = False,
+    wait: arg.Wait = False,
     plain_subjects: Annotated[
         bool, typer.Option("--plain-subjects", help="Keep subject and study ids as they are, not hashed.")
     ] = False,
@@ -42,11 +46,23 @@ def index(
     """Index a corpus, or bring its index up to date.
 
     What is new is added, what changed is encoded again, what left the corpus is kept and marked. An interrupted run
-    goes on where it stopped when the same command is given again.
+    goes on where it stopped when the same command is given again. With --delete, records leave all files of an index.
     """
     from ragvlm.corpus import Corpus
+    from ragvlm.errors import InputError
     from ragvlm.index import Index
 
+    encoder_options = arg.options(
+        encoder_option, "--encoder-option", device=device, dtype=dtype, trust_remote_code=trust_remote_code
+    )
+    if delete:
+        if corpus is not None or to is None:
+            raise InputError("--delete takes no corpus but the index: ragvlm index --out DIR --delete ID")
+        done = Index.open(to, encoder=encoder, encoder_options=encoder_options).delete(delete, wait=wait)
+        out.print_json(done.to_dict()) if as_json else typer.echo(str(done))
+        return
+    if corpus is None:
+        raise InputError("name a corpus to index: a folder or a file")
     source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None)
     if source.dropped_columns:
         out.say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
@@ -57,9 +73,7 @@ def index(
             source,
             to,
             encoder=encoder,
-            encoder_options=arg.options(
-                encoder_option, "--encoder-option", device=device, dtype=dtype, trust_remote_code=trust_remote_code
-            ),
+            encoder_options=encoder_options,
             store=store,
             batch_size=batch_size,
             segment_rows=segment_rows,
@@ -78,11 +92,36 @@ def index(
     out.print_json(report) if as_json else typer.echo(str(built.report))
 
 
-def info(
-    directory: Annotated[Path, typer.Argument(help="An index folder.", metavar="DIR")], as_json: arg.Json = False
-) -> None:
+def info(directory: arg.IndexFolder, as_json: arg.Json = False) -> None:
     """Show what is in an index."""
     from ragvlm.index import Index
 
     facts = Index.open(directory).info()
     out.print_json(facts) if as_json else out.terminal().show_mapping(facts)
+
+
+def compact(
+    directory: arg.IndexFolder,
+    rows: Annotated[int, typer.Option(help="Merge segments up to so many records.")] = 16_384,
+    wait: arg.Wait = False,
+    as_json: arg.Json = False,
+) -> None:
+    """Merge the segments of an index, and remove what no state of it needs."""
+    from ragvlm.index.upkeep import compact_index
+
+    done = compact_index(directory, rows=rows, wait=wait)
+    out.print_json(done.to_dict()) if as_json else typer.echo(str(done))
+
+
+def verify(
+    directory: arg.IndexFolder,
+    mend: Annotated[bool, typer.Option("--repair", help="Make again what is made from the segments.")] = False,
+    wait: arg.Wait = False,
+    as_json: arg.Json = False,
+) -> None:
+    """Check all files of an index: checksums, counts, stores against segments. Exit code 1 where one is damaged."""
+    from ragvlm.index.verify import repair, verify
+
+    found = repair(directory, wait=wait) if mend else verify(directory)
+    out.print_json(found.to_dict()) if as_json else typer.echo(str(found))
+    raise typer.Exit(0 if found.sound else 1)

@@ -116,7 +116,7 @@ def build_index(
     _check_target(root)
     if encoder is None or isinstance(encoder, str):
         encoder = _load_encoder(root, encoder, encoder_options)
-    options = replace(options, hash_subject=_hasher(hash_subject, corpus), calibrate=_calibrator(calibrate))
+    options = replace(options, hash_subject=_hasher(hash_subject, corpus), calibrate=calibrator(calibrate))
     with _folder(root, options.wait):
         writer = Writer(root, corpus, encoder, options)
         try:
@@ -150,7 +150,8 @@ def _hasher(chosen: Callable[[str], str] | bool, corpus: Corpus) -> Callable[[st
     return pseudonymizer()
 
 
-def _calibrator(chosen: Callable[[Index], Mapping[str, Any]] | bool) -> Callable[[Index], Mapping[str, Any]] | None:
+def calibrator(chosen: Callable[[Index], Mapping[str, Any]] | bool) -> Callable[[Index], Mapping[str, Any]] | None:
+    """What measures an index: the chosen function, for True ``calibrate_index``, for False nothing."""
     if not isinstance(chosen, bool):
         return chosen
     if not chosen:

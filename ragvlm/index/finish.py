@@ -12,21 +12,12 @@ from typing import Any
 from ragvlm.errors import InputError
 from ragvlm.index import fields
 from ragvlm.index.derived import write_derived
-from ragvlm.index.index import Index
 from ragvlm.index.manifest import Manifest, read_manifest
 from ragvlm.index.segments import to_json
-from ragvlm.types import Encoder
-
-Calibrate = Callable[[Index], Mapping[str, Any]]
 
 
 def finish(
-    root: Path,
-    new: Manifest,
-    *,
-    derive: bool,
-    calibrate: Calibrate | None = None,
-    encoder: Encoder | None = None,
+    root: Path, new: Manifest, *, derive: bool, calibrate: Callable[[Manifest], Mapping[str, Any]] | None = None
 ) -> Manifest:
     """Commit ``new``, with its stores made again where ``derive``, and measured by ``calibrate`` where given."""
     if derive:
@@ -34,7 +25,8 @@ def finish(
     if calibrate is not None:
         # what is committed can be opened, and so calibrated; complete comes last
         partial = replace(new, complete=False).committed(root)
-        found = _checked(calibrate(Index(root, partial, encoder=encoder)))
+        clean(root, partial)  # what was deleted goes at once, also where measuring fails
+        found = _checked(calibrate(partial))
         new = replace(partial, complete=new.complete, calibration=found)
     new = new if new == read_manifest(root) else new.committed(root)
     clean(root, new)

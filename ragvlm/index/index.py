@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ragvlm.errors import InputError, StoreError
-from ragvlm.index.checks import RETRIES, check_encoder, check_segments, settled
+from ragvlm.index.checks import RETRIES, check_encoder, settled
 from ragvlm.index.manifest import Manifest
 from ragvlm.index.notes import read_vanished
 from ragvlm.index.snapshot import Snapshot, embeddings_of, read_snapshot
-from ragvlm.paths import sha256_file
 from ragvlm.types import Encoder, Float32, Hit, Int64, Record
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from ragvlm.corpus import Corpus
     from ragvlm.index.build import BuildReport
+    from ragvlm.index.upkeep import UpkeepReport
     from ragvlm.types import VectorStore
 
 
@@ -206,15 +206,9 @@ class Index:
 
     def exact_duplicates(self) -> list[tuple[str, ...]]:
         """Groups of ids of records whose pictures have equal pixels, in row order."""
-        from ragvlm.index.segments import read_live
+        from ragvlm.index.info import exact_duplicates
 
-        # from the segments alone: what is in an index can be told without the package that searches it
-        table = read_live(self.path, self.manifest, ["id", "content_hash"])
-        groups: dict[str, list[str]] = {}
-        for record, digest in zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True):
-            if digest:
-                groups.setdefault(digest, []).append(record)
-        return [tuple(group) for group in groups.values() if len(group) > 1]
+        return exact_duplicates(self)
 
     def image_path(self, record: Record) -> Path | None:
         """Where the picture of ``record`` lay when the corpus was indexed."""
@@ -225,17 +219,9 @@ class Index:
 
         Raises InputError where that key isn't at hand: a subject could not be told from others.
         """
-        if self.manifest.subject_key is None:
-            return name
-        from ragvlm.pseudonym import pseudonymizer
+        from ragvlm.index.info import pseudonym
 
-        hashed = pseudonymizer()
-        if hashed.fingerprint != self.manifest.subject_key:
-            raise InputError(
-                f"index {self.path} hashed its subjects with another key ({self.manifest.subject_key}): "
-                f"set RAGVLM_SUBJECT_KEY to that key, or leave subject_id out"
-            )
-        return hashed(name)
+        return pseudonym(self, name)
 
     @overload
     def search(self, queries: list[Any], k: int = 10, mode: str = "auto", **options: Any) -> list[list[Hit]]: ...
@@ -257,12 +243,30 @@ class Index:
         return facts(self)
 
     def verify(self) -> None:
-        """Compare all files with their checksums. Raises StoreError naming the first that differs."""
-        check_segments(self.path, self.manifest)
-        for item in self.manifest.files:
-            path = self.path / item.file
-            if not path.is_file() or sha256_file(path) != item.sha256:
-                raise StoreError(f"index {self.path}: {item.file} differs from its checksum; copy the index again")
+        """Look at all files: see ``ragvlm.index.verify``. Raises StoreError naming the first that is damaged."""
+        from ragvlm.index.verify import verify
+
+        for finding in verify(self.path).findings:
+            raise StoreError(f"index {self.path}: {finding}")
+
+    def delete(
+        self,
+        ids: str | Collection[str],
+        *,
+        calibrate: Callable[[Index], Mapping[str, Any]] | bool = True,
+        wait: bool = False,
+    ) -> UpkeepReport:
+        """Take records out of all files on disk, not only out of sight; this index goes on with the rest.
+
+        The next build over a corpus that still has them adds them again. ``calibrate`` and ``wait`` as in ``build``.
+        Raises InputError for an id that isn't there, and then deletes none.
+        """
+        from ragvlm.index.build import calibrator
+        from ragvlm.index.upkeep import delete_records
+
+        report = delete_records(self, [ids] if isinstance(ids, str) else ids, calibrator(calibrate), wait=wait)
+        self.go_on(settled(self.path))
+        return report
 
     def to_table(self) -> pa.Table:
         """The live records as an Arrow table, without embeddings: the columns ``segments.METADATA``."""
@@ -284,6 +288,11 @@ class Index:
                     or latest.encoder_fingerprint != self.manifest.encoder_fingerprint
                 ):
                     raise
-                self.manifest = latest
-                self.__dict__.pop("fingerprint", None)
+                self.go_on(latest)
         return read_snapshot(self.path, self.manifest, self._store or self.manifest.store)
+
+    def go_on(self, manifest: Manifest) -> None:
+        """Forget what was read, and read from now on what ``manifest`` says."""
+        self.manifest = manifest
+        for name in ("_state", "fingerprint", "content_hashes", "phashes"):
+            self.__dict__.pop(name, None)

@@ -1,8 +1,11 @@
-"""What an index says of itself."""
+"""What an index says of itself, and how it names subjects."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from ragvlm.errors import InputError
+from ragvlm.index.segments import read_live
 
 if TYPE_CHECKING:
     from ragvlm.index.index import Index
@@ -35,3 +38,29 @@ def facts(index: Index) -> dict[str, Any]:
         "sources": dict(counts.sources),
         "licences": dict(counts.licences),
     }
+
+
+def exact_duplicates(index: Index) -> list[tuple[str, ...]]:
+    """Groups of ids of records whose pictures have equal pixels, in row order."""
+    # from the segments alone: what is in an index can be told without the package that searches it
+    table = read_live(index.path, index.manifest, ["id", "content_hash"])
+    groups: dict[str, list[str]] = {}
+    for record, digest in zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True):
+        if digest:
+            groups.setdefault(digest, []).append(record)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def pseudonym(index: Index, name: str) -> str:
+    """See ``Index.pseudonym``."""
+    if index.manifest.subject_key is None:
+        return name
+    from ragvlm.pseudonym import pseudonymizer
+
+    hashed = pseudonymizer()
+    if hashed.fingerprint != index.manifest.subject_key:
+        raise InputError(
+            f"index {index.path} hashed its subjects with another key ({index.manifest.subject_key}): "
+            f"set RAGVLM_SUBJECT_KEY to that key, or leave subject_id out"
+        )
+    return hashed(name)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ragvlm.errors import StoreError
 from ragvlm.paths import atomic_path, sha256_file
 
 NAME = "scan.parquet"
@@ -74,5 +76,6 @@ class Scan:
         paths = sorted(self._seen)
         columns = {name: [getattr(self._seen[path], name) for path in paths] for name in Seen._fields}
         table = pa.table({"path": pa.array(paths, pa.string()), **columns})
-        with atomic_path(root / NAME) as temporary:
+        # a cache: where the disk is full, the next run reads everything
+        with suppress(StoreError), atomic_path(root / NAME) as temporary:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

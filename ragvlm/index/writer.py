@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ragvlm.errors import CorpusError, InputError
 from ragvlm.index.build import BuildOptions, BuildReport
@@ -46,6 +46,25 @@ class Writer:
 
     def run(self, started: float) -> Index:
         """Bring the index in line with the corpus. Raises CorpusError where nothing of it can be indexed."""
+        try:
+            self._add()
+        except CorpusError:
+            if self.options.strict:
+                self._undo()
+            raise
+        if not self.kept and not self.written:
+            raise CorpusError(self._nothing())
+        gone = self.ledger.entries.keys() - {record.id for record in self.corpus.records}
+        if self.options.prune:
+            self.ledger.remove(gone)
+        removed = len(gone) if self.options.prune else 0
+        self._finish(set() if self.options.prune else gone, changed=bool(self.written or removed))
+        self.scan.write(self.root)
+        report = self._report(removed, len(gone) - removed, started)
+        return Index(self.root, self.manifest, encoder=self.encoder, report=report)
+
+    def _add(self) -> None:
+        """Encode and commit what is new. Raises CorpusError where something must be skipped and may not be."""
         for skipped in self.corpus.skipped:
             self._skip(skipped)
         preparer = Preparer(
@@ -62,16 +81,6 @@ class Writer:
         ):
             for chunk in _chunks(rows, self.options.segment_rows):
                 self._commit(chunk)
-        if not self.kept and not self.written:
-            raise CorpusError(self._nothing())
-        gone = self.ledger.entries.keys() - {record.id for record in self.corpus.records}
-        if self.options.prune:
-            self.ledger.remove(gone)
-        removed = len(gone) if self.options.prune else 0
-        self._finish(set() if self.options.prune else gone, changed=bool(self.written or removed))
-        self.scan.write(self.root)
-        report = self._report(removed, len(gone) - removed, started)
-        return Index(self.root, self.manifest, encoder=self.encoder, report=report)
 
     def _begin(self) -> Manifest:
         """The committed state to go on from, or that of a new index."""
@@ -126,7 +135,6 @@ class Writer:
         item = Path(outcome.item).name if Path(outcome.item).is_absolute() else outcome.item
         reason = outcome.reason.replace(f"{self.corpus.root}/", "")
         if self.options.strict:
-            self._undo()
             raise CorpusError(f"{item}: {reason}; strict: nothing was changed")
         self.skipped.append((item, reason))
 
@@ -172,9 +180,12 @@ class Writer:
             self.root,
             new,
             derive=changed or options.store != old.store or not usable(self.root, old),
-            calibrate=options.calibrate if changed or not old.calibration else None,
-            encoder=self.encoder,
+            calibrate=self._measure if options.calibrate and (changed or not old.calibration) else None,
         )
+
+    def _measure(self, manifest: Manifest) -> Mapping[str, Any]:
+        measure = self.options.calibrate
+        return measure(Index(self.root, manifest, encoder=self.encoder)) if measure else {}
 
     def _report(self, removed: int, vanished: int, started: float) -> BuildReport:
         seconds = time.perf_counter() - started
