@@ -8,10 +8,11 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ragvlm import formats
+from ragvlm import formats, remote
 from ragvlm.errors import CorpusError, ImageError, RagvlmError, reason
 from ragvlm.locator import Locator
 from ragvlm.privacy import without_identifiers
@@ -52,7 +53,7 @@ class Corpus:
         options: Mapping[str, Any] | None = None,
         strict: bool = False,
     ) -> Corpus:
-        """Read the corpus at ``path``, a file or a folder.
+        """Read the corpus at ``path``, a file or a folder, or a URL such as s3://bucket/folder (see ``ragvlm.remote``).
 
         ``columns`` maps fields of Record to columns (see ``ragvlm.readers.columns``); ``reader`` is a format's
         name or a Reader, by default what lies at the path decides. ``options`` say how files that hold many
@@ -60,14 +61,16 @@ class Corpus:
         whose picture is not there are skipped; if ``strict``, they raise CorpusError naming file and row. Raises
         CorpusError where nothing is left.
         """
-        place = Path(path).expanduser().absolute()
+        elsewhere = isinstance(path, str) and remote.is_url(path)
+        copied, missed = remote.mirror(str(path)) if elsewhere else (Path(path), [])
+        place = copied.expanduser().absolute()
         asked = dict(columns or {})
         check_fields(asked)
         formats.check_options(options or {})
         chosen = find_reader(place, reader) if reader is None or isinstance(reader, str) else reader
         folder = place.is_dir()
         root = place if folder else place.parent
-        found = _expanded(chosen.read(place, asked), root, options or {})
+        found = _expanded(chain(missed, remote.local_pictures(chosen.read(place, asked))), root, options or {})
         corpus = cls._checked(found, root, place.name if folder else place.stem, strict)
         named = {Locator.of(root / record.image).path for record in corpus if record.image is not None}
         named |= {str(root / skipped.item) for skipped in corpus.skipped}

@@ -42,9 +42,10 @@ def sha256_folder(path: Path) -> str:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path``; on success it is synced and renamed to ``path``, otherwise removed.
 
+    ``sync=False`` is for many small files that can be made again: they are whole, but may be absent after a power cut.
     Raises StoreError with the system's reason where the folder can't be written or the disk is full.
     """
     try:
@@ -56,10 +57,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
+        if sync:
+            _sync(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
-        _sync(path.parent)
+        if sync:
+            _sync(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}; nothing was changed") from error
     finally:

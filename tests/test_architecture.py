@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ragvlm"
 ORDER = re.findall(
     r"\w+",
     """
-    __init__ types results errors filters paths privacy pseudonym registry pixels tiff jpeg streams locator
-    microscopy slides formats images readers corpus simulate
+    __init__ types results errors filters paths braces remote privacy pseudonym registry pixels tiff jpeg streams
+    locator microscopy slides formats images readers corpus simulate
     encoders labelsets classifiers stores index queries duplicates fusion retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
     measures statistics evaluation

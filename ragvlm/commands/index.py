@@ -12,7 +12,7 @@ from ragvlm import output as out
 
 
 def index(
-    corpus: Annotated[Path | None, typer.Argument(help="A folder or file that holds a corpus.")] = None,
+    corpus: Annotated[str | None, typer.Argument(help="A folder or file that holds a corpus, or its URL.")] = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Where to write the index [indexes/NAME].", metavar="DIR")
     ] = None,

@@ -13,19 +13,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ragvlm.braces import expand_braces, has_braces
 from ragvlm.errors import CorpusError, ImageError
 from ragvlm.formats.tar import Member, members, read_member
 from ragvlm.images import SUPPORTED_SUFFIXES
 from ragvlm.locator import Locator
 from ragvlm.readers.table import Table, records_of
+from ragvlm.remote import MOST_FILE, ahead, fetch, is_url
 from ragvlm.types import Record, Skipped
 
 PICTURES = frozenset(suffix[1:] for suffix in SUPPORTED_SUFFIXES) | {"dcm"}
 TEXTS = ("txt", "caption", "text", "cap")
 MOST_TEXT = 1 << 24  # bytes of a member that holds text
-MOST_SHARDS = 1_000_000  # that a pattern may stand for
 _SAMPLE = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
-_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 # EXIF tells the place and the camera, and often a person
 _LEFT_OUT = frozenset({"exif"})
 
@@ -42,7 +42,7 @@ class WebDatasetReader:
 
     def matches(self, path: Path) -> bool:
         """Whether shards lie in the folder, or the name is a shard's, a pattern's or a list's."""
-        if _BRACES.search(path.name) and path.suffix == ".tar":
+        if has_braces(path.name) and path.suffix == ".tar":
             return True
         try:
             if path.suffix == ".txt":
@@ -58,7 +58,7 @@ class WebDatasetReader:
         shards = _shards(path)
         if not shards:
             raise CorpusError(f"{path}: holds no shards (.tar)")
-        found = [(name, list(_samples(root, name))) for name in shards]
+        found = list(zip(shards, ahead(lambda name: list(_samples(root, name)), shards), strict=True))
         header = dict.fromkeys(key for _, rows in found for row in rows if not isinstance(row, Skipped) for key in row)
         for name, rows in found:
             yield from (row for row in rows if isinstance(row, Skipped))
@@ -77,7 +77,7 @@ def _shards(path: Path) -> list[str]:
         except (OSError, ValueError) as error:
             raise CorpusError(f"{path}: can't be read as a list of shards ({error})") from error
         return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if _BRACES.search(str(path.parent)):
+    if has_braces(str(path.parent)):
         raise CorpusError(f"{path}: braces may stand in the last part of a pattern alone")
     return expand_braces(path.name)
 
@@ -87,29 +87,13 @@ def _in_folder(path: Path) -> list[str]:
         return sorted(e.name for e in entries if e.name.endswith(".tar") and not e.name.startswith(".") and e.is_file())
 
 
-def expand_braces(pattern: str) -> list[str]:
-    """``a-{08..10}.tar`` -> a-08.tar, a-09.tar, a-10.tar; ``{a,b}.tar`` -> a.tar, b.tar. Raises CorpusError."""
-    found = _BRACES.search(pattern)
-    if not found:
-        return [pattern]
-    first, last, names = found.groups()
-    if names is None:
-        if not 0 <= int(last) - int(first) < MOST_SHARDS:
-            raise CorpusError(f"pattern {pattern!r}: {found[0]} doesn't count upwards, at most {MOST_SHARDS:,} shards")
-        choices = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-    else:
-        choices = names.split(",")
-    head, tail = pattern[: found.start()], expand_braces(pattern[found.end() :])
-    if len(choices) * len(tail) > MOST_SHARDS:
-        raise CorpusError(f"pattern {pattern!r} stands for more than {MOST_SHARDS:,} shards")
-    return [f"{head}{choice}{rest}" for choice in choices for rest in tail]
-
-
 def _samples(root: Path, shard: str) -> Iterator[dict[str, Any] | Skipped]:
     """The cells of each sample of one shard; Skipped for what of it can't be read."""
     samples: dict[str, dict[str, Any]] = {}
     broken: list[Skipped] = []
     try:
+        if is_url(shard):
+            shard = str(fetch(shard, MOST_FILE))
         with (root / shard).open("rb") as stream:
             try:
                 for member in members(root / shard):
@@ -118,6 +102,8 @@ def _samples(root: Path, shard: str) -> Iterator[dict[str, Any] | Skipped]:
                 broken.append(Skipped(shard, str(error)))
     except OSError as error:
         broken.append(Skipped(shard, error.strerror or str(error)))
+    except CorpusError as error:  # tells the shard's URL itself
+        broken.append(Skipped(*str(error).partition(": ")[::2]))
     yield from broken
     yield from samples.values()
 

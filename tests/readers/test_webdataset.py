@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from shards import picture, sample, write_shards, write_tar
 from tiny import ColourEncoder, build
 
+from ragvlm.braces import expand_braces
 from ragvlm.corpus import Corpus
 from ragvlm.errors import CorpusError, ImageError
 from ragvlm.images import open_image
 from ragvlm.locator import Locator
-from ragvlm.readers.webdataset import expand_braces
 
 
 def reasons(corpus: Corpus) -> dict[str, str]:
