@@ -159,6 +159,7 @@ class Describer:
     ) -> Description:
         kept = evidence if self.keep_unsupported else tuple(drop_unsupported(evidence))
         reason = self._reason(item.context, verdict, evidence, kept)
+        dropped = len(evidence) - len(kept)
         kept = () if reason else kept
         return Description(
             query_id=item.context.query.id,
@@ -168,7 +169,7 @@ class Describer:
             abstained=reason is not None,
             confidence=0.0 if reason else confidence(kept, item.context),
             reason=reason,
-            provenance=self._provenance(item, verdict, prompts, len(evidence) - len(kept) if not reason else 0),
+            provenance=self._provenance(item, verdict, prompts, dropped),
             timings=seconds,
         )
 

@@ -96,9 +96,11 @@ def test_nothing_supported_or_nothing_said_is_an_abstention(index: Index) -> Non
     lies = Describer(index, generator=Says("There are 7 green cells."))(_square("red"))
     assert lies.abstained
     assert "none of the 1 generated sentences" in (lies.reason or "")
+    assert lies.provenance["dropped_sentences"] == 1
     silent = Describer(index, generator=Says(""))(_square("red"))
     assert silent.abstained
     assert "found nothing to say" in (silent.reason or "")
+    assert silent.provenance["dropped_sentences"] == 0
 
 
 def test_without_captions_or_labels_it_says_so(tmp_path: Path) -> None:
