@@ -67,9 +67,15 @@ def _sayable(value: Any) -> bool:
     return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
 
 
+def label_words(name: str) -> str:
+    """A label's name as words: "red_cells" -> "red cells", "wbc" -> "white blood cells"."""
+    words = " ".join(name.replace("_", " ").split())
+    return str(_wording()["names"].get(words.lower(), words))
+
+
 def label_sentence(name: str, value: Label) -> str:
     """One label as a sentence: ``("stain", "DAPI")`` -> "The stain is DAPI."; numbers to six digits."""
-    words = " ".join(name.replace("_", " ").split())
+    words = label_words(name)
     if isinstance(value, bool):
         return f"{words[:1].upper()}{words[1:]}: {'yes' if value else 'no'}."
     if isinstance(value, int) and value >= 0 and (counted := _count(words, value)):

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from ragvlm.language.conflicts import agrees, same_thing
 from ragvlm.language.facts import Facts, Phrase, Quantity, facts_of, stem
+from ragvlm.language.labels import label_words
 from ragvlm.language.sentences import split_sentences
 from ragvlm.measures.base import Item, Progress, Statistics, TextMeasure, refuse, texts_of, tracked
 from ragvlm.measures.facts import of_counts, source
@@ -166,7 +167,7 @@ def _truth(words: Phrase, name: str, facts: Facts) -> bool:
 
 def _number(name: str, value: float, quantities: Iterable[Quantity]) -> list[float]:
     """``value`` where a number with the noun ``name`` bears it out, else such a number; none where there is none."""
-    noun = _stems(name)
+    noun = _stems(label_words(name))
     named = [q for q in quantities if noun and q.noun and not q.article]
     rivals = [q for q in named if same_thing(q.noun, noun) or set(noun) <= set(q.noun)]
     truth = Quantity(value, value, noun)

@@ -21,6 +21,8 @@ from ragvlm.types import Record
         ("red_cells", 19, "There are 19 red cells."),
         ("nuclei", 1, "There is one nucleus."),
         ("platelets", 0, "There are no platelets."),
+        ("wbc", 1, "There is one white blood cell."),
+        ("RBC", 19, "There are 19 red blood cells."),
         ("grade", 3, "Grade: 3."),
         ("cells", -1, "Cells: -1."),
         ("mean_area", 0.12345678, "Mean area: 0.123457."),

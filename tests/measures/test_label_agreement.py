@@ -29,6 +29,7 @@ STATED = [
     ("The red cells are dense.", SMEAR, {"density": "dense"}),
     ("19 red blood cells.", SMEAR, {"red_cells": 19}),
     ("30 red blood cells.", SMEAR, {"red_cells": 30}),
+    ("19 red blood cells and no white blood cells.", {"rbc": 19, "wbc": 0}, {"rbc": 19, "wbc": 0}),
     ("There are no platelets.", SMEAR, {"platelets": 0}),
     ("Two platelets.", SMEAR, {"platelets": 2}),
     ("Rouleaux are seen.", SMEAR, {"rouleaux": True}),
