@@ -198,7 +198,7 @@ class System:
     ``predict`` gives one object a case: "prediction" and what measures or the report may want besides, as JSON types.
     ``role`` is "system", "baseline" or "control"; ``of`` names the system that a baseline or a control belongs to.
     ``given`` is what it is given (OWN, a control or NOTHING), ``k`` how many references, ``looks`` whether it sees the
-    picture. ``note`` says what a reader must know.
+    picture. ``judges``: its answers say how near the query is to the corpus. ``note`` says what a reader must know.
     """
 
     name: str
@@ -208,6 +208,7 @@ class System:
     given: str = OWN
     k: int = 0
     looks: bool = True
+    judges: bool = False
     note: str = ""
 
 

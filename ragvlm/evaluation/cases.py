@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError
-from ragvlm.evaluation.split import Parts, questions_of, subject_of, value_of
+from ragvlm.evaluation.split import Parts, label_of, questions_of, subject_of, value_of
 from ragvlm.evaluation.suite import DIRECTIONS, Suite
 from ragvlm.images import open_image
 from ragvlm.measures.base import Item
@@ -48,8 +48,8 @@ class Case:
 def cases_of(suite: Suite, parts: Parts) -> tuple[Case, ...]:
     """The cases of ``suite``, in the order of ``parts.queries``; ids are unique.
 
-    Raises InputError naming the suite for two questions of one id, for boxes that are none, and what ``read_qrels``
-    raises.
+    Raises InputError naming the suite for two questions of one id, for a label that is none of its classes, for boxes
+    that are none, and what ``read_qrels`` raises.
     """
     numbers = {name: n for n, name in enumerate(dict.fromkeys(map(subject_of, parts.queries)), 1)}
     clusters = {record.id: f"s{numbers[subject_of(record)]:05d}" for record in parts.queries}
@@ -70,7 +70,15 @@ def _describe(suite: Suite, parts: Parts, clusters: Mapping[str, str]) -> list[C
 
 
 def _classify(suite: Suite, parts: Parts, clusters: Mapping[str, str]) -> list[Case]:
-    return [_case(suite, r, clusters, label_text(value_of(r, str(suite.label)))) for r in parts.queries]
+    cases = [_case(suite, r, clusters, label_of(value_of(r, str(suite.label)))) for r in parts.queries]
+    if not suite.classes:
+        return cases
+    if other := next((case for case in cases if case.references not in suite.classes), None):
+        raise InputError(
+            f"{suite.file}: {suite.label} of {other.id!r} is {other.references!r}, none of the classes "
+            f"{', '.join(suite.classes)}"
+        )
+    return [replace(case, facts={**case.facts, "classes": list(suite.classes)}) for case in cases]
 
 
 def _ground(suite: Suite, parts: Parts, clusters: Mapping[str, str]) -> list[Case]:
@@ -84,7 +92,7 @@ def _case(suite: Suite, record: Record, clusters: Mapping[str, str], references:
         record=record,
         cluster=clusters[record.id],
         references=references,
-        group=None if group is None else label_text(group),
+        group=None if group is None else label_of(group),
         facts={"labels": dict(record.labels)} if record.labels else {},
     )
 
@@ -103,7 +111,7 @@ def _ask(suite: Suite, parts: Parts, clusters: Mapping[str, str]) -> list[Case]:
                     cluster=clusters[record.id],
                     references=tuple(map(str, answers)),
                     words=str(question["question"]),
-                    group=None if group is None else label_text(group),
+                    group=None if group is None else label_of(group),
                     facts={name: question[name] for name in names if name in question},
                 )
             )
@@ -142,7 +150,7 @@ def _by_labels(labels: Sequence[str], parts: Parts) -> Callable[[Record], dict[s
 
 
 def _values(record: Record, labels: Sequence[str]) -> tuple[str, ...]:
-    return tuple(label_text(value_of(record, label)) for label in labels)
+    return tuple(label_of(value_of(record, label)) for label in labels)
 
 
 def _paired(way: str, parts: Parts, clusters: Mapping[str, str]) -> list[Case]:
@@ -174,10 +182,5 @@ def _boxes(suite: Suite, record: Record) -> list[dict[str, Any]]:
             raise InputError(
                 f"{suite.file}: box {number} of {record.id!r} is no object with bbox [xmin, ymin, xmax, ymax]"
             )
-        out.append({"bbox": [float(c) for c in corners], "label": label_text(box.get("label", ""))})
+        out.append({"bbox": [float(c) for c in corners], "label": label_of(box.get("label", ""))})
     return out
-
-
-def label_text(value: Any) -> str:
-    """A label as the text that predictions are compared with: "true" and "false" for truth values."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,8 +10,7 @@ from ragvlm.classifiers import load_classifier
 from ragvlm.classifiers.zero_shot import ZeroShotClassifier
 from ragvlm.errors import InputError
 from ragvlm.evaluation.bench import NOTHING, Asked, Bench, System
-from ragvlm.evaluation.cases import label_text
-from ragvlm.evaluation.split import value_of
+from ragvlm.evaluation.split import label_of, value_of
 from ragvlm.labelsets import as_label_set
 from ragvlm.types import Classifier, Record
 
@@ -25,8 +24,13 @@ def classify_systems(bench: Bench, classifiers: Sequence[str | Classifier], reco
     id in the suite's label set. Raises InputError for a classifier that knows none of the labels, and what
     ``load_classifier`` raises.
     """
-    known = {record.id: label_text(value_of(record, str(bench.suite.label))) for record in records}
-    labels = tuple(sorted({*known.values(), *(str(case.references) for case in bench.cases)}))
+    known = {record.id: label_of(value_of(record, str(bench.suite.label))) for record in records}
+    there = sorted({*known.values(), *(str(case.references) for case in bench.cases)})
+    labels = bench.suite.classes or tuple(there)
+    if other := [label for label in there if label not in labels]:
+        raise InputError(
+            f"{bench.suite.file}: a record is labelled {other[0]!r}, none of the classes {', '.join(labels)}"
+        )
     names = _names(bench.suite.label_set, labels)
     systems = [_system(bench, classifier, labels, names) for classifier in classifiers]
     counts = Counter(known.values())

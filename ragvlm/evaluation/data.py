@@ -11,18 +11,19 @@ from pathlib import Path
 from ragvlm import __version__
 from ragvlm.corpus import Corpus
 from ragvlm.errors import CorpusError
+from ragvlm.evaluation.sources import Source
 from ragvlm.evaluation.suite import Suite
 from ragvlm.paths import cache_dir
 
 VARIABLE = "RAGVLM_DATA"
 
 
-def place(suite: Suite) -> Path | None:
-    """Where the suite's corpus lies, whether or not it is there; simulated ones in ``<cache>/simulated``.
+def place(suite: Suite, source: Source | None = None) -> Path | None:
+    """Where ``source`` lies (default: the suite's corpus), whether or not it is there.
 
-    None where ``$RAGVLM_DATA`` would say it and isn't set.
+    Simulated ones are in ``<cache>/simulated``. None where ``$RAGVLM_DATA`` would say it and isn't set.
     """
-    source = suite.corpus
+    source = source or suite.corpus
     if source.simulate is not None:
         recipe = json.dumps([__version__, dict(source.simulate)], sort_keys=True)
         return cache_dir() / "simulated" / hashlib.sha256(recipe.encode()).hexdigest()[:16]
@@ -33,36 +34,41 @@ def place(suite: Suite) -> Path | None:
 
 
 def absent(suite: Suite) -> str | None:
-    """One line that says what is missing and where to get it; None where the corpus is there or is simulated."""
-    found = place(suite)
-    if suite.corpus.simulate is not None or (found is not None and found.exists()):
-        return None
-    missing = (
-        f"{found} is not there" if found else f"${VARIABLE} is not set (the folder that holds {suite.corpus.data})"
-    )
-    return f"suite {suite.name!r} is skipped: {missing}; {suite.corpus.get}"
+    """One line that says what is missing and where to get it; None where all is there or is simulated."""
+    other = suite.foreign.source if suite.foreign else None
+    for source in filter(None, (suite.corpus, other)):
+        found = place(suite, source)
+        if source.simulate is None and (found is None or not found.exists()):
+            missing = (
+                f"{found} is not there" if found else f"${VARIABLE} is not set (the folder that holds {source.data})"
+            )
+            return f"suite {suite.name!r} is skipped: {missing}; {source.get}"
+    return None
 
 
-def load_corpus(suite: Suite, progress: Callable[[int, int], None] | None = None) -> Corpus:
-    """Read the suite's corpus; a simulated one is drawn first, once, with ``progress(done, of)`` after each picture.
+def load_corpus(
+    suite: Suite, progress: Callable[[int, int], None] | None = None, source: Source | None = None
+) -> Corpus:
+    """Read ``source`` (default: the suite's corpus).
 
-    Raises CorpusError with the line of ``absent`` where it isn't there, else what ``Corpus.load`` and
-    ``simulate_corpus`` raise.
+    A simulated one is drawn first, once, with ``progress(done, of)`` after each picture. Raises CorpusError with the
+    line of ``absent`` where something isn't there, else what ``Corpus.load`` and ``simulate_corpus`` raise.
     """
-    found, line = place(suite), absent(suite)
+    source = source or suite.corpus
+    found, line = place(suite, source), absent(suite)
     if found is None or line is not None:
         raise CorpusError(str(line))
-    if suite.corpus.simulate is not None:
-        _simulated(suite, found, progress)
-    return Corpus.load(found, columns=suite.corpus.columns, reader=suite.corpus.reader, strict=True)
+    if source.simulate is not None:
+        _simulated(source, found, progress)
+    return Corpus.load(found, columns=source.columns, reader=source.reader, strict=True)
 
 
-def _simulated(suite: Suite, folder: Path, progress: Callable[[int, int], None] | None) -> None:
+def _simulated(source: Source, folder: Path, progress: Callable[[int, int], None] | None) -> None:
     from filelock import FileLock
 
     from ragvlm.simulate import simulate_corpus
 
-    arguments = dict(suite.corpus.simulate or {})
+    arguments = dict(source.simulate or {})
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         simulate_corpus(folder, arguments.pop("n"), arguments.pop("seed"), progress=progress, **arguments)

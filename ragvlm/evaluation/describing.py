@@ -37,7 +37,7 @@ def describe_systems(bench: Bench, generators: Sequence[str | Generator | Descri
         for k in bench.suite.k:
             shown = name if len(bench.suite.k) == 1 else f"{name}, k={k}"
             looks = sees(describer.generator) and reads(describer.generator) != "references"
-            found.append(System(shown, _with(describer), role, k=k, looks=looks))
+            found.append(System(shown, _with(describer), role, k=k, looks=looks, judges=True))
     found += [alone(describers[name].generator, name) for name in given]
     found.append(System("random caption", _random_caption(bench), "baseline", given=NOTHING, looks=False))
     note = f"the best of the {bench.k} retrieved captions by {ORACLE}: what retrieval could have given"

@@ -18,6 +18,7 @@ from ragvlm.paths import atomic_path
 SUITE, CONFIG, LEAKAGE, METRICS = "suite.toml", "config.json", "leakage.json", "metrics.json"
 NEIGHBOURS, PREDICTIONS, REFERENCES = "neighbours.jsonl", "predictions.jsonl", "references.jsonl"
 SCORES, TIMINGS, MACHINE, INDEX = "scores.jsonl", "timings.jsonl", "machine.json", "index"
+FOREIGN, FOREIGN_NEIGHBOURS = "foreign.jsonl", "foreign-neighbours.jsonl"
 _LOCK = ".lock"
 _PACKAGES = ("numpy", "onnxruntime", "torch", "transformers", "faiss-cpu", "llama-cpp-python", "pillow")
 
@@ -37,7 +38,7 @@ def claimed(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> Iterator
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / _LOCK, timeout=0):
             if _differs(folder, suite, settings):
-                for name in (LEAKAGE, NEIGHBOURS, PREDICTIONS, CONFIG, SUITE):
+                for name in (LEAKAGE, NEIGHBOURS, PREDICTIONS, FOREIGN, FOREIGN_NEIGHBOURS, CONFIG, SUITE):
                     (folder / name).unlink(missing_ok=True)
                 shutil.rmtree(folder / INDEX, ignore_errors=True)
             if not (folder / SUITE).exists():

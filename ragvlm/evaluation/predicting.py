@@ -51,13 +51,21 @@ def systems_of(bench: Bench, given: Sequence[Any], indexed: Sequence[Record], *,
     return found
 
 
-def predict(bench: Bench, systems: Sequence[System], out: Path, progress: Progress) -> None:
-    """Fill neighbours.jsonl and predictions.jsonl, from where they end."""
-    _retrieve(bench, systems, out, progress)
+def predict(
+    bench: Bench,
+    systems: Sequence[System],
+    out: Path,
+    progress: Progress,
+    *,
+    neighbours: str = files.NEIGHBOURS,
+    predictions: str = files.PREDICTIONS,
+) -> None:
+    """Fill the files ``neighbours`` and ``predictions`` in ``out``, from where they end."""
+    _retrieve(bench, systems, out, progress, neighbours)
     chunks = [bench.cases[start : start + CHUNK] for start in range(0, len(bench.cases), CHUNK)]
     jobs = [(system, chunk) for system in systems for chunk in chunks]
     plan = [[(system.name, case.id) for case in chunk] for system, chunk in jobs]
-    journal = Journal(out / files.PREDICTIONS, ("system", "id"), plan)
+    journal = Journal(out / predictions, ("system", "id"), plan)
     total = len(systems) * len(bench.cases)
     with progress("Predicting") as update:
         update(len(journal.rows), total)
@@ -73,14 +81,14 @@ def predict(bench: Bench, systems: Sequence[System], out: Path, progress: Progre
             update(len(journal.rows), total)
 
 
-def _retrieve(bench: Bench, systems: Sequence[System], out: Path, progress: Progress) -> None:
+def _retrieve(bench: Bench, systems: Sequence[System], out: Path, progress: Progress, name: str) -> None:
     needed = {PICTURES[system.given] for system in systems if system.k}
     pictures = [picture for picture in dict.fromkeys(PICTURES.values()) if picture in needed]
     if not pictures:
         return
     jobs = [(record, picture) for picture in pictures for record in bench.records]
     plan = [[(picture, record.id)] for record, picture in jobs]
-    journal = Journal(out / files.NEIGHBOURS, ("picture", "id"), plan)
+    journal = Journal(out / name, ("picture", "id"), plan)
     with progress("Retrieving") as update:
         for record, picture in jobs[journal.done :]:
             started = time.perf_counter()

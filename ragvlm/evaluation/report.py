@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 from ragvlm.errors import MissingExtraError
 from ragvlm.evaluation.folder import INDEX, write_text
-from ragvlm.evaluation.page import figures, tables, words
-from ragvlm.evaluation.page.figures import Plot
+from ragvlm.evaluation.page import figures, strangers, tables, words
 from ragvlm.evaluation.page.reading import Run
 from ragvlm.evaluation.page.showcase import Pictures, sections
 
@@ -43,7 +42,7 @@ def render_report(folder: Path, *, corpus: Corpus | None = None, index: Index | 
         metrics=run.metrics,
         warning=run.results.warning,
         facts=_facts(run),
-        summary=words.summary(run),
+        summary=[*words.summary(run), *strangers.stranger_summary(run)],
         **_tables(run),
         **_plots(run),
         leakage=_leakage(run),
@@ -72,23 +71,25 @@ def _tables(run: Run) -> dict[str, Any]:
         "more_differences": tables.difference_tables(run, [*run.headlines[2:], *rest], *compared),
         "control_tables": tables.control_tables(run, run.headlines[:2]),
         "more_controls": tables.control_tables(run, [*run.headlines[2:], *rest]),
+        "stranger_tables": strangers.stranger_tables(run),
     }
 
 
 def _plots(run: Run) -> dict[str, Any]:
     """All plots; none, and a line that says so, without matplotlib."""
-    empty: list[Plot] = []
+    none: dict[str, Any] = dict.fromkeys(("measure_plots", "answer_plots", "control_plots", "stranger_plots"), ())
     if not run.headlines:
-        return dict.fromkeys(("measure_plots", "answer_plots", "control_plots"), empty) | {"no_plots": ""}
+        return none | {"no_plots": ""}
     try:
         return {
             "measure_plots": [*figures.measure_plots(run), *figures.group_plots(run)],
             "answer_plots": [*figures.retrieval_plots(run), *figures.risk_plots(run), *figures.class_plots(run)],
             "control_plots": figures.control_plots(run),
+            "stranger_plots": strangers.stranger_plots(run),
             "no_plots": "",
         }
     except MissingExtraError as error:
-        return dict.fromkeys(("measure_plots", "answer_plots", "control_plots"), empty) | {"no_plots": str(error)}
+        return none | {"no_plots": str(error)}
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:

@@ -33,9 +33,14 @@ class Results:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """One object for each system, measure and group ("" for all items): value, low, high, n, clusters, ..."""
+        """One object for each system, measure and group ("" for all items): value, low, high, n, clusters, ...
+
+        What was measured with foreign queries comes after a system's own figures, and counts these among ``n``.
+        """
         found = []
-        for system, measures in self.metrics["systems"].items():
+        foreign = self.metrics.get("foreign", {}).get("systems", {})
+        for system, own in self.metrics["systems"].items():
+            measures = {**own, **foreign.get(system, {})}
             about = self.metrics["about"][system]
             for name, figure in measures.items():
                 for group, values in {"": figure, **figure.get("by_group", {})}.items():

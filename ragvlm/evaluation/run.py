@@ -12,6 +12,7 @@ import ragvlm
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError
 from ragvlm.evaluation import folder as files
+from ragvlm.evaluation import foreign
 from ragvlm.evaluation.bench import Bench
 from ragvlm.evaluation.cases import Case, cases_of
 from ragvlm.evaluation.data import load_corpus
@@ -180,9 +181,12 @@ def _run(suite: Suite, options: Options, out: Path) -> Results:
         _note_index(out, index)
         bench = Bench(suite, corpus, cases, index, own=parts.own, search=_search(options), seed=suite.seed)
         bench = _without_leaks(bench, options, out)
+        strangers = _strangers(bench, options, out)
         systems = systems_of(bench, options.systems, parts.index, controls=options.controls)
         predict(bench, systems, out, options.progress)
-        metrics = score(bench, systems, measures, out, options.resamples, options.progress)
+        if strangers is not None:
+            foreign.ask(strangers, systems, out, options.progress)
+        metrics = score(bench, systems, measures, out, options.resamples, options.progress, strangers)
         write_report(out, corpus=corpus, index=index)
     return Results(out, metrics)
 
@@ -230,6 +234,31 @@ def _without_leaks(bench: Bench, options: Options, out: Path) -> Bench:
             "lists them): index another corpus, or keep them with --keep-leaks"
         )
     return bench if len(kept) == len(bench.cases) else bench.only(kept)
+
+
+def _strangers(bench: Bench, options: Options, out: Path) -> Bench | None:
+    """The foreign queries of the suite, without those that the index holds after all; None where it has none.
+
+    Raises InputError where none is left.
+    """
+    suite = bench.suite
+    if suite.foreign is None:
+        return None
+    with options.progress("Reading foreign queries") as update:
+        corpus = load_corpus(suite, update, suite.foreign.source) if suite.foreign.source else bench.corpus
+    found = Bench(
+        suite, corpus, foreign.foreign_cases(suite, corpus), bench.index, search=bench.search, seed=bench.seed
+    )
+    leakage = files.read_json(out / files.LEAKAGE)
+    if "foreign" not in leakage:
+        with options.progress("Looking for leaks of foreign queries") as update:
+            leakage["foreign"] = look(found, keep=False, progress=update)
+        files.write_json(out / files.LEAKAGE, leakage)
+    excluded = set(leakage["foreign"]["excluded"])
+    kept = [case for case in found.cases if case.id not in excluded]
+    if not kept:
+        raise InputError(f"{suite.file}: foreign: the index holds a picture of each of them; name another corpus")
+    return found.only(kept)
 
 
 def _settings(suite: Suite, options: Options, corpus: Corpus) -> dict[str, Any]:

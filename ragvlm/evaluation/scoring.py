@@ -9,6 +9,7 @@ from typing import Any
 
 import ragvlm
 from ragvlm.evaluation import folder as files
+from ragvlm.evaluation import foreign
 from ragvlm.evaluation.bench import Bench, System
 from ragvlm.evaluation.cases import Case
 from ragvlm.evaluation.controls import pairs_of
@@ -41,8 +42,9 @@ def score(
     out: Path,
     resamples: int,
     progress: Progress,
+    strangers: Bench | None = None,
 ) -> dict[str, Any]:
-    """Write the files, and give what metrics.json holds."""
+    """Write the files, and give what metrics.json holds. ``strangers`` are the foreign queries."""
     answers = _answers(bench, systems, out)
     files.write_text(out / files.REFERENCES, "".join(line_of(_reference(bench, case)) for case in bench.cases))
     with progress("Scoring") as update:
@@ -60,6 +62,9 @@ def score(
 
         write_trec(out, answers)
     metrics = _head(bench, systems, out) | {"resamples": resamples} | figures
+    if strangers is not None:
+        with progress("Scoring foreign queries"):
+            metrics["foreign"] = foreign.figures(answers, strangers, systems, out, draw)
     files.write_json(out / files.METRICS, metrics)
     return metrics
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ragvlm.errors import InputError
-from ragvlm.evaluation.suite import Split, Suite
+from ragvlm.evaluation.sources import Foreign
+from ragvlm.evaluation.suite import Suite
 from ragvlm.types import Record
 
 
@@ -45,7 +46,7 @@ def parts_of(suite: Suite, records: Iterable[Record]) -> Parts:
         queries, index = _by_subject(suite, usable)
     else:
         queries, index = _official(suite, usable)
-    queries = _limited(queries, split)
+    queries = drawn(queries, split.limit, split.seed)
     if suite.relevance is not None and suite.relevance.by == "caption":
         return Parts(tuple(queries), tuple(queries), "wanted")
     if suite.task == "vqa":
@@ -81,7 +82,7 @@ _WANTED = {
 
 
 def _answerable(suite: Suite, record: Record) -> bool:
-    if record.image is None:
+    if record.image is None or (suite.foreign is not None and is_held_out(suite.foreign, record)):
         return False
     checks: Mapping[str, Callable[[], bool]] = {
         "describe": lambda: bool(record.caption),
@@ -157,11 +158,22 @@ def _merged(pieces: Sequence[Record]) -> list[Record]:
     return list(found.values())
 
 
-def _limited(queries: list[Record], split: Split) -> list[Record]:
-    if split.limit is None or len(queries) <= split.limit:
-        return queries
-    chosen = set(_shuffled({record.id for record in queries}, split.seed)[: split.limit])
-    return [record for record in queries if record.id in chosen]
+def is_held_out(foreign: Foreign, record: Record) -> bool:
+    """Whether ``record`` of the suite's own corpus is one of its foreign queries."""
+    return foreign.source is None and label_of(value_of(record, foreign.column)) in foreign.values
+
+
+def label_of(value: Any) -> str:
+    """A label as the text that predictions are compared with: "true" and "false" for truth values."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def drawn(records: list[Record], limit: int | None, seed: int) -> list[Record]:
+    """At most ``limit`` of ``records``, drawn by ``seed``, in their order."""
+    if limit is None or len(records) <= limit:
+        return records
+    chosen = set(_shuffled({record.id for record in records}, seed)[:limit])
+    return [record for record in records if record.id in chosen]
 
 
 def _shuffled(names: set[str], seed: int) -> list[str]:

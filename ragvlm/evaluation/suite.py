@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ragvlm.errors import InputError
+from ragvlm.evaluation.sources import Foreign, Source, foreign_of, source_of
 from ragvlm.evaluation.tomltable import TomlTable
 from ragvlm.measures import measure
-from ragvlm.readers.columns import DEFAULTS
 
 TASKS = ("describe", "retrieve", "classify", "vqa", "ground")
 SPLITS = ("subject", "official", "leave-one-out")
@@ -28,19 +27,6 @@ BASELINES: Mapping[str, tuple[str, ...]] = {
 CONTROLS = ("blank picture", "shuffled picture", "random neighbours", "other neighbours")
 """What ``--controls`` repeats descriptions and answers with; "other neighbours" are those of another query."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the corpus is. Exactly one of ``data`` (under ``$RAGVLM_DATA``), ``path`` (from the suite's folder) and
-    ``simulate`` (arguments of ``ragvlm.simulate.simulate_corpus``) is set; ``get`` says where to get the data."""
-
-    data: str | None = None
-    path: str | None = None
-    simulate: Mapping[str, Any] | None = None
-    reader: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    get: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +77,9 @@ class Literature:
 @dataclass(frozen=True, slots=True)
 class Suite:
     """A parsed suite. ``measures`` is empty where the task's defaults are meant; ``k`` are numbers of neighbours, resp.
-    depths of a ranking; ``label`` is the column of the right label and ``label_set`` the set of ``ragvlm.labelsets``
-    with its names (classify); ``group`` is the column that results are told apart by."""
+    depths of a ranking; ``label`` is the column of the right label, ``label_set`` the set of ``ragvlm.labelsets``
+    with its names and ``classes`` all labels in their order, where they are grades (classify); ``group`` is the column
+    that results are told apart by; ``foreign`` are queries that the corpus knows nothing of (describe)."""
 
     file: Path
     name: str
@@ -110,8 +97,10 @@ class Suite:
     k: tuple[int, ...] = (5,)
     seed: int = 0
     relevance: Relevance | None = None
+    foreign: Foreign | None = None
     label: str | None = None
     label_set: str | None = None
+    classes: tuple[str, ...] = ()
     group: str | None = None
     literature: tuple[Literature, ...] = ()
 
@@ -133,7 +122,7 @@ def load_suite(path: str | Path) -> Suite:
         source=table.text("source"),
         licence=table.text("licence"),
         doi=table.maybe("doi"),
-        corpus=_source(table.table("corpus")),
+        corpus=source_of(table.table("corpus")),
         split=_split(table.table("split")),
         measures=_measures(table, task),
         systems=table.texts("systems", ()),
@@ -142,8 +131,10 @@ def load_suite(path: str | Path) -> Suite:
         k=table.wholes("k", (10,) if task == "retrieve" else (5,)),
         seed=table.whole("seed", 0),
         relevance=_relevance(table.table("relevance"), file) if task == "retrieve" else None,
+        foreign=foreign_of(table.table("foreign")) if task == "describe" and "foreign" in table else None,
         label=table.text("label", "label") if task == "classify" else None,
         label_set=table.maybe("label_set") if task == "classify" else None,
+        classes=table.texts("classes", ()) if task == "classify" else (),
         group=table.text("group", "answer_type") if task == "vqa" else table.maybe("group"),
         literature=tuple(_literature(row) for row in table.tables("literature")),
     )
@@ -156,39 +147,6 @@ def _name(table: TomlTable) -> str:
     if not _NAME.fullmatch(name):
         raise table.wrong("name", f"is {name!r}; use letters, digits, '.', '_' and '-', since folders are named by it")
     return name
-
-
-def _source(table: TomlTable) -> Source:
-    ways = [key for key in ("data", "path", "simulate") if key in table]
-    if len(ways) != 1:
-        raise table.wrong("data", f"give one of data, path and simulate; here are {', '.join(ways) or 'none'}")
-    source = Source(
-        data=_inside(table, "data"),
-        path=table.maybe("path"),
-        simulate=_simulation(table.table("simulate")) if "simulate" in table else None,
-        reader=table.maybe("reader"),
-        columns=table.mapping("columns"),
-        get=table.text("get") if "simulate" not in table else table.maybe("get"),
-    )
-    if unknown := sorted(set(source.columns) - set(DEFAULTS)):
-        raise table.wrong("columns", f"has the unknown field {unknown[0]!r}; choose of {', '.join(DEFAULTS)}")
-    table.done()
-    return source
-
-
-def _inside(table: TomlTable, key: str) -> str | None:
-    name = table.maybe(key)
-    if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):
-        raise table.wrong(key, f"is {name!r}; name it relative to $RAGVLM_DATA, or use path")
-    return name
-
-
-def _simulation(table: TomlTable) -> dict[str, Any]:
-    out: dict[str, Any] = {"n": table.whole("n", least=1), "seed": table.whole("seed", 0)}
-    if "kinds" in table:
-        out["kinds"] = list(table.texts("kinds"))
-    table.done()
-    return out
 
 
 def _split(table: TomlTable) -> Split:

@@ -180,13 +180,19 @@ _EVIDENCE = (
         f"{_MODULE}abstention:Foreign",
         "AUROC in-corpus (p_value|nonconformity)",
     ),
+    Family(
+        "describe",
+        r"refused (?P<side>in-corpus|foreign)( \(p_value < (?P<alpha>0?\.\d+)\))?",
+        f"{_MODULE}abstention:refused",
+        "refused in-corpus|foreign (p_value < ALPHA)",
+    ),
 )
 _AREAS = tuple(
     Family(
         task,
-        r"AURC \((?P<figure>.+) by (?P<by>\w+)\)",
+        r"AURC(?P<foreign> with foreign)? \((?P<figure>.+) by (?P<by>\w+)\)",
         f"{_MODULE}abstention:aurc",
-        "AURC (MEASURE by confidence|p_value)",
+        "AURC [with foreign] (MEASURE by confidence|p_value)",
         defaults,
         {"task": task},
     )

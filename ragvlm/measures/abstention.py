@@ -47,7 +47,8 @@ class RiskCoverage:
     (1 / n) sum_i r_i, r_i the mean loss of the i surest items (Geifman, Uziel and El-Yaniv 2019, arXiv:1805.08206), in
     the mean over all orders of items of equal confidence. The loss is 1 - score by ``measure``, or the score where
     lower is better. In [0, 1] for a measure in [0, 1], lower is better; it falls also where the system gets better, so
-    hold it against ``Curve.risk_of_all`` and ``best_area``.
+    hold it against ``Curve.risk_of_all`` and ``best_area``. ``foreign``: items with ``facts["in_corpus"]`` false have
+    loss 1 whatever is said of them, since they should be refused, and need no references.
 
     ``by`` names the confidence among ``facts``: "confidence", "p_value", ... (one of LOWER_IS_SURER turned round); for
     a mapping of labels to probabilities "confidence" is the highest of them. All items must have been answered: run the
@@ -57,13 +58,14 @@ class RiskCoverage:
 
     measure: Measure
     by: str = "confidence"
+    foreign: bool = False
 
     higher_is_better = False
 
     @property
     def name(self) -> str:
         """Such as "AURC (ROUGE-L by confidence)"."""
-        return f"AURC ({self.measure.name} by {self.by})"
+        return f"AURC{' with foreign' if self.foreign else ''} ({self.measure.name} by {self.by})"
 
     @property
     def task(self) -> str:
@@ -85,10 +87,12 @@ class RiskCoverage:
         return risk_coverage(*rows[~np.isnan(rows).any(axis=1)].T)
 
     def _rows(self, items: Sequence[Item]) -> Float64:
-        scores = self.measure.statistics(items).scores
+        own = np.array([not (self.foreign and _known(item) == 0) for item in items], dtype=bool)
+        scores = self.measure.statistics([item for item, known in zip(items, own, strict=True) if known]).scores
         if scores is None:
             raise InputError(f"{self.measure.name} has no scores of single items, which a risk-coverage curve needs")
-        loss = 1 - scores if self.measure.higher_is_better else scores
+        loss = np.ones(len(items))
+        loss[own] = 1 - scores if self.measure.higher_is_better else scores
         return np.stack([[_confidence(item, self.by) for item in items], loss], axis=1)
 
 
@@ -124,6 +128,49 @@ class Foreign:
         return Statistics(np.stack([known, rank], axis=1), lambda rows: auroc(rows[:, 0] == 1, rows[:, 1]))
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Share of the queries whose p-value (the fact "p_value") is below ``alpha``, which ``ragvlm describe`` refuses.
+
+    ``side``: "foreign" queries (``facts["in_corpus"]`` false), where higher is better, or "in-corpus" ones (true),
+    where lower is: a valid test refuses at most ``alpha`` of these. In [0, 1]. Items of the other side and without
+    the facts aren't defined. Raises InputError as ``Foreign`` does, and for an alpha outside (0, 1).
+    """
+
+    side: str = "foreign"
+    alpha: float = 0.05
+
+    task = "describe"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise InputError(f"alpha is {self.alpha:g}: give a level between 0 and 1, such as 0.05")
+
+    @property
+    def name(self) -> str:
+        """Such as "refused foreign (p_value < 0.05)"."""
+        return f"refused {self.side} (p_value < {self.alpha:g})"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """True of foreign queries."""
+        return self.side == "foreign"
+
+    @property
+    def source(self) -> str:
+        """ragvlm's own code."""
+        return "ragvlm"
+
+    def statistics(self, items: Sequence[Item]) -> Statistics:
+        """One score an item: 1 where it is refused."""
+        return Statistics.of_scores([self._score(item) for item in items])
+
+    def _score(self, item: Item) -> float:
+        p = _confidence(item, "p_value")
+        asked = _known(item) == (self.side == "in-corpus")
+        return float(p < self.alpha) if asked and not math.isnan(p) else math.nan
+
+
 def risk_coverage(confidence: Float64, loss: Float64) -> Curve:
     """The curve of items with these confidences (n,), higher is surer, and losses (n,), all finite."""
     n = len(confidence)
@@ -143,11 +190,18 @@ def risk_coverage(confidence: Float64, loss: Float64) -> Curve:
     )
 
 
-def aurc(figure: str, by: str = "confidence", *, task: str = "describe") -> RiskCoverage:
+def aurc(
+    figure: str, by: str = "confidence", foreign: str | bool | None = None, *, task: str = "describe"
+) -> RiskCoverage:
     """``RiskCoverage`` of the measure named ``figure`` of ``task``. Raises InputError for an unknown name."""
     from ragvlm.measures import measure
 
-    return RiskCoverage(measure(figure, task), by)
+    return RiskCoverage(measure(figure, task), by, bool(foreign))
+
+
+def refused(side: str, alpha: str | float = 0.05) -> Refused:
+    """``Refused`` of the ``side`` "in-corpus" or "foreign". Raises InputError for an alpha outside (0, 1)."""
+    return Refused(side.lower(), float(alpha))
 
 
 def _risks(confidence: Float64, loss: Float64) -> Float64:

@@ -134,6 +134,24 @@ def test_classes_have_a_majority_and_nearest_labels(classify: Path) -> None:
     assert said(results, "nearest labels")["a02"]["blue"] == 1
 
 
+def test_grades_in_words_have_a_quadratic_kappa(tmp_path: Path) -> None:
+    squares(tmp_path / "corpus")
+    order = ["grey", "red", "green", "blue"]
+    top = f'measures = ["accuracy", "quadratic kappa"]\nclasses = {order}'
+    results = run(suite_file(tmp_path, "classify", top=top), Mean())
+    assert value(results, "nearest labels", "quadratic kappa") == 1
+    # grey squares are called red by the first of equal probabilities: by hand, each a grade away
+    said_of = {name: max(p, key=p.get) for name, p in said(results, "mean").items()}
+    pairs = [(order.index(list(COLOURS)[i % 4]), order.index(said_of[f"a{i:02d}"])) for i in range(16)]
+    a, b = (np.array(side, float) for side in zip(*pairs, strict=True))
+    by_chance = ((a[:, None] - b[None]) ** 2).mean()
+    kappa = 1 - ((a - b) ** 2).mean() / by_chance
+    assert value(results, "mean", "quadratic kappa") == pytest.approx(kappa, abs=1e-6)
+    assert list(said(results, "majority label")["a00"]) == order
+    with pytest.raises(InputError, match=r"label of 'a02' is 'blue', none of the classes grey, red, green"):
+        run(suite_file(tmp_path, "classify", top=f"classes = {order[:3]}"), Mean())
+
+
 def test_a_classifier_of_other_labels_is_refused(classify: Path) -> None:
     other = Mean()
     other.labels = ("a", "b", "c", "d")

@@ -59,6 +59,19 @@ def test_defaults_of_tasks(tmp_path):
     assert qrels.relevance.qrels == tmp_path / "a.qrels"
     simulated = load_suite(write(tmp_path, corpus="[corpus.simulate]\nn = 5\nkinds = ['dna_nuclei']\n"))
     assert simulated.corpus.simulate == {"n": 5, "seed": 0, "kinds": ["dna_nuclei"]}
+    assert simulated.foreign is None
+
+
+def test_foreign_queries_are_of_another_corpus_or_held_out(tmp_path):
+    other = load_suite(write(tmp_path, end='[foreign]\npath = "there"\nget = "ask"\nlimit = 3\n')).foreign
+    assert (other.source.path, other.source.get, other.column, other.limit) == ("there", "ask", "", 3)
+    held = load_suite(write(tmp_path, end='[foreign]\ncolumn = "kind"\nvalues = ["a", "b"]\n')).foreign
+    assert (held.source, held.column, held.values, held.limit) == (None, "kind", ("a", "b"), None)
+
+
+def test_grades_have_an_order(tmp_path):
+    suite = load_suite(write(tmp_path, "classify", top='classes = ["none", "mild", "severe"]'))
+    assert suite.classes == ("none", "mild", "severe")
 
 
 OFFICIAL = '[split]\nby = "official"\n'
@@ -103,6 +116,14 @@ WRONG = [
     ({"split": OFFICIAL + 'queries = ["a"]\nindex = ["b", "a"]\n'}, r"split\.index: names 'a', which is asked about"),
     ({"split": '[split]\nby = "leave-one-out"\nown_subject = "keep"\n'}, r"split\.own_subject: is 'keep'"),
     ({"end": '[relevance]\nby = "caption"\n'}, r"relevance: is no key"),
+    ({"end": "[foreign]\n"}, r"foreign\.data: give one of data, path and simulate; here are none"),
+    ({"end": '[foreign]\ncolumn = "kind"\n'}, r"foreign\.values: is missing"),
+    ({"end": '[foreign]\ncolumn = "kind"\nvalues = []\n'}, r"foreign\.values: is empty; name at least one"),
+    ({"end": '[foreign]\ncolumn = "kind"\nvalues = "a"\ndata = "b"\n'}, r"foreign\.data: is no key"),
+    ({"end": '[foreign]\ndata = "b"\nget = "x"\nlimit = 0\n'}, r"foreign\.limit: is 0; give a whole number from 1"),
+    ({"task": "classify", "end": '[foreign]\ndata = "b"\nget = "x"\n'}, r"foreign: is no key of a suite"),
+    ({"task": "classify", "top": 'classes = ["a", "a"]'}, r"classes: names 'a' twice"),
+    ({"top": 'classes = ["a", "b"]'}, r"classes: is no key"),
     ({"task": "retrieve"}, r"relevance\.by: is missing"),
     ({"task": "retrieve", "end": '[relevance]\nby = "labels"\n'}, r"relevance\.labels: is missing"),
     ({"task": "retrieve", "end": '[relevance]\nby = "caption"\ndirections = []\n'}, r"relevance\.directions: is empty"),

@@ -14,6 +14,7 @@ from publicsets import iu_xray, medmnist, path_vqa, pmc_vqa, quilt_vqa, r2gen, r
 from ragvlm.errors import CorpusError
 from ragvlm.evaluation.cases import cases_of
 from ragvlm.evaluation.data import absent, load_corpus, place
+from ragvlm.evaluation.foreign import foreign_cases
 from ragvlm.evaluation.split import parts_of, subject_of
 from ragvlm.evaluation.suite import load_suite
 from ragvlm.evaluation.tomltable import TomlTable
@@ -22,7 +23,7 @@ from ragvlm.labelsets import as_label_set
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = {path.stem: path for path in sorted((ROOT / "eval").glob("*.toml"))}
 MEDMNIST = {name: name for name in SUITES if name.endswith("mnist")}
-SHARED = ("blood-cells", "cell-assays", "cell-assays-retrieve", "vqa-rad")
+SHARED = ("blood-cells", "blood-cells-foreign", "cell-assays", "cell-assays-retrieve", "vqa-rad")
 CLASSES = {"pathmnist": 9, "dermamnist": 7, "octmnist": 4, "pneumoniamnist": 2, "breastmnist": 2, "retinamnist": 5}
 BUILT = {
     "vqa-rad-official": vqa_rad, "slake": slake, "path-vqa": path_vqa, "quilt-vqa": quilt_vqa, "pmc-vqa": pmc_vqa,
@@ -39,7 +40,7 @@ def _own_folders(tmp_path, monkeypatch):
 def test_every_suite_is_tested_here():
     simulated = {name for name in SUITES if name.startswith("simulated")}
     assert set(SUITES) == {*simulated, *SHARED, *BUILT, *MEDMNIST}
-    assert len(simulated) == 4
+    assert len(simulated) == 5
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -112,6 +113,7 @@ def test_medmnist(name):
     ("name", "counts"),
     [
         ("blood-cells", (75, 225, 75)),
+        ("blood-cells-foreign", (75, 225, 75)),
         ("cell-assays", (38, 38, 38)),
         ("cell-assays-retrieve", (38, 38, 38)),
         ("vqa-rad", None),
@@ -119,7 +121,15 @@ def test_medmnist(name):
 )
 def test_suites_on_real_data(name, counts, shared_data, monkeypatch):
     monkeypatch.setenv("RAGVLM_DATA", str(shared_data))
-    suite, _, parts, cases = cases_for(name)
+    suite, corpus, parts, cases = cases_for(name)
+    if suite.foreign:
+        other = load_corpus(suite, source=suite.foreign.source)
+        strangers = foreign_cases(suite, other)
+        assert len(strangers) == suite.foreign.limit
+        assert not {case.cluster for case in strangers} & {case.cluster for case in cases}
+    if name.startswith("blood-cells"):
+        counted = next(record for record in corpus if record.id.endswith("BloodImage_00000.jpg"))
+        assert counted.labels == {"wbc": 1, "rbc": 19, "platelets": 0}
     if counts:
         assert (len(parts.queries), len(parts.index), len(cases)) == counts
     else:
@@ -154,7 +164,7 @@ def test_the_simulated_suites_share_their_pictures():
 
 def test_a_path_counts_from_the_suite(tmp_path):
     draw(tmp_path / "here" / "cells" / "a.png", tmp_path / "here" / "cells" / "b.png")
-    rows = [{"file_name": f"{n}.png", "caption": n} for n in "ab"]
+    rows = [{"file_name": f"{n}.png", "caption": n, "wbc": 1, "rbc": 2, "platelets": 0} for n in "ab"]
     (tmp_path / "here" / "cells" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = SUITES["blood-cells"].read_text().replace('data = "blood-cells"', 'path = "cells"')
     (tmp_path / "here" / "suite.toml").write_text(text)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from ragvlm.errors import InputError
-from ragvlm.measures.abstention import Foreign, RiskCoverage, aurc, risk_coverage
+from ragvlm.measures import measure
+from ragvlm.measures.abstention import Foreign, Refused, RiskCoverage, aurc, refused, risk_coverage
 from ragvlm.measures.base import Item
 from ragvlm.measures.classification import Agreement, CalibrationError
 from ragvlm.measures.qa import ExactMatch
@@ -124,6 +125,32 @@ def test_foreign_queries_equal_scikit_learn(rows: list[tuple[bool, float]]) -> N
         assert Foreign().statistics(foreign(rows)).value == pytest.approx(expected)
 
 
+def test_refusals_worked_by_hand() -> None:
+    # of two own queries one is below 0.05, of three foreign ones two; 0.05 itself is answered
+    rows = [(True, 0.8), (True, 0.01), (False, 0.04), (False, 0.001), (False, 0.05), (True, None)]
+    assert refused("foreign").statistics(foreign(rows)).value == pytest.approx(2 / 3)
+    assert refused("in-corpus").statistics(foreign(rows)).value == pytest.approx(1 / 2)
+    assert refused("foreign", 0.002).statistics(foreign(rows)).value == pytest.approx(1 / 3)
+    assert refused("foreign").statistics(foreign(rows)).defined.tolist() == [False, False, True, True, True, False]
+    assert refused("foreign").higher_is_better and not refused("in-corpus").higher_is_better
+    with pytest.raises(InputError, match="alpha is 1"):
+        Refused("foreign", 1.0)
+
+
+def test_risk_with_foreign_queries_worked_by_hand() -> None:
+    # from the surest on: right, foreign, wrong; mean losses 0, 1/2 and 2/3
+    asked = [
+        Item("a", "a", "yes", ("yes",), facts={"confidence": 0.9}),
+        Item("b", "b", "yes", (), facts={"confidence": 0.8, "in_corpus": False}),
+        Item("c", "c", "no", ("yes",), facts={"confidence": 0.1, "in_corpus": True}),
+    ]
+    found = measure("AURC with foreign (Exact Match by confidence)", "vqa")
+    assert found.statistics(asked).value == pytest.approx((0 + 1 / 2 + 2 / 3) / 3)
+    assert found.name == "AURC with foreign (Exact Match by confidence)"
+    with pytest.raises(InputError, match="'b'"):  # nothing is right of it, where it should be answered
+        AURC.statistics(asked)
+
+
 @pytest.mark.parametrize("rows", [[("yes", 0.1)], [(True, "high")], [(True, math.nan)], [(True, True)]])
 def test_refuses_in_one_line_that_names_the_item(rows: Any) -> None:
     with pytest.raises(InputError, match="'pic7'") as error:
@@ -134,4 +161,6 @@ def test_refuses_in_one_line_that_names_the_item(rows: Any) -> None:
 def test_names() -> None:
     assert aurc("exact match", task="vqa") == AURC
     assert Foreign().name == "AUROC in-corpus (p_value)"
+    assert measure("refused in-corpus (p_value < 0.1)", "describe") == refused("in-corpus", 0.1)
+    assert measure("refused foreign", "describe").name == "refused foreign (p_value < 0.05)"
     assert not AURC.higher_is_better

@@ -82,6 +82,11 @@ class Run:
         return _by_system(self._rows(files.PREDICTIONS))
 
     @cached_property
+    def strangers(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """By system and id, what was said of foreign queries."""
+        return _by_system(self._rows(files.FOREIGN))
+
+    @cached_property
     def scores(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """By system and id, the item's score of each measure that has one."""
         found = _by_system(self._rows(files.SCORES))
@@ -137,7 +142,10 @@ class Run:
         """What ``system`` predicted, beside what is right; empty where the folder doesn't hold both."""
         said = self.predictions.get(system, {})
         rows = [row for name, row in self.references.items() if name in said]
-        return [Item(row["id"], row["subject_id"], said[row["id"]]["prediction"], self.right(row)) for row in rows]
+        return [
+            Item(row["id"], row["subject_id"], said[row["id"]]["prediction"], self.right(row), facts=_classes(row))
+            for row in rows
+        ]
 
     def right(self, row: Mapping[str, Any]) -> Any:
         """The references of an item: see ``ragvlm.measures.Item``."""
@@ -155,6 +163,11 @@ class Run:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: can't be read; run the suite again with another --out") from error
+
+
+def _classes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a confusion matrix is ordered by, where the suite says it."""
+    return {"classes": row["classes"]} if "classes" in row else {}
 
 
 def answers(run: Run, system: str) -> bool:

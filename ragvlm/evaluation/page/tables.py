@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from ragvlm.evaluation.page.reading import Run, answers
 
+Figures: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Figures as metrics.json has them, by system and measure."""
 COLUMNS = 4
 """Columns of figures that stand side by side on a printed page."""
 SURE = 0.05
@@ -34,12 +36,17 @@ class Table:
 
 def measure_tables(run: Run, measures: Sequence[str]) -> list[Table]:
     """Systems by measures, some columns a table; controls stand elsewhere."""
-    systems = run.systems("system", "baseline")
+    figures = {s: run.metrics["systems"][s] for s in run.systems("system", "baseline")}
+    return figure_tables(run, figures, measures, run.metrics["n"], f"all {run.metrics['n']} items")
+
+
+def figure_tables(run: Run, figures: Figures, measures: Sequence[str], n: int, told: str) -> list[Table]:
+    """``figures`` by system and measure, some columns a table; ``told`` are the items, ``n`` of them."""
     return [
         Table(
-            f"{', '.join(part)}: all {run.metrics['n']} items" + _leaks(run),
-            ("system", *(_directed(run, name) for name in part)),
-            tuple((_system(run, s), tuple(_figure(run, s, name) for name in part)) for s in systems),
+            f"{', '.join(part)}: {told}" + _leaks(run),
+            ("system", *(_directed(figures, name) for name in part)),
+            tuple((_system(run, s), tuple(_figure(of[name], n) for name in part)) for s, of in figures.items()),
         )
         for part in _parts(measures)
     ]
@@ -54,7 +61,9 @@ def group_tables(run: Run, measures: Sequence[str]) -> list[Table]:
         groups = list(dict.fromkeys(group for found in by_group.values() for group in found))
         for part in _parts(systems) if groups else ():
             rows = tuple((Cell(g), tuple(_cell(by_group[s].get(g)) for s in part)) for g in groups)
-            tables.append(Table(f"{_directed(run, name)} by group{_leaks(run)}", ("group", *part), rows))
+            tables.append(
+                Table(f"{_directed(run.metrics['systems'], name)} by group{_leaks(run)}", ("group", *part), rows)
+            )
     return tables
 
 
@@ -64,10 +73,15 @@ def difference_tables(run: Run, measures: Sequence[str], *shows: str) -> list[Ta
     for name in measures:
         found = [row for row in run.metrics["differences"] if row["measure"] == name and row["shows"] in shows]
         if found:
-            rows = tuple(_difference(run, row) for row in found)
-            head = ("compared", "first", "second", "difference", "p, corrected")
-            tables.append(Table(f"{_directed(run, name)}: paired differences{_leaks(run)}", head, rows))
+            tables.append(difference_table(run, run.metrics["systems"], name, found))
     return tables
+
+
+def difference_table(run: Run, figures: Figures, name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The paired differences ``rows`` in the measure ``name``, beside the ``figures`` of both systems."""
+    head = ("compared", "first", "second", "difference", "p, corrected")
+    caption = f"{_directed(figures, name)}: paired differences{_leaks(run)}"
+    return Table(caption, head, tuple(_difference(figures, row) for row in rows))
 
 
 def control_tables(run: Run, measures: Sequence[str]) -> list[Table]:
@@ -90,7 +104,13 @@ def control_tables(run: Run, measures: Sequence[str]) -> list[Table]:
         )
         if rows:
             head = ("system, control", "shows what rests on", "system", "control", "difference", "p, corrected")
-            tables.append(Table(f"{_directed(run, name)}: systems against their controls{_leaks(run)}", head, rows))
+            tables.append(
+                Table(
+                    f"{_directed(run.metrics['systems'], name)}: systems against their controls{_leaks(run)}",
+                    head,
+                    rows,
+                )
+            )
     return tables
 
 
@@ -125,8 +145,8 @@ def least_corrected(run: Run) -> float | None:
     return None if exact or not tested else min(1.0, tested / (run.metrics["resamples"] + 1))
 
 
-def _difference(run: Run, row: Mapping[str, Any]) -> tuple[Cell, tuple[Cell, ...]]:
-    values = (_cell(run.metrics["systems"][row[side]][row["measure"]]) for side in ("a", "b"))
+def _difference(figures: Figures, row: Mapping[str, Any]) -> tuple[Cell, tuple[Cell, ...]]:
+    values = (_cell(figures[row[side]][row["measure"]]) for side in ("a", "b"))
     return Cell(f"{row['a']} − {row['b']}"), (*values, *_differs(row))
 
 
@@ -140,10 +160,8 @@ def _differs(row: Mapping[str, Any]) -> tuple[Cell, Cell]:
     )
 
 
-def _figure(run: Run, system: str, name: str) -> Cell:
-    figure = run.metrics["systems"][system][name]
-    n = figure["n"]
-    return _cell(figure, "" if n == run.metrics["n"] else f"n {n}")
+def _figure(figure: Mapping[str, Any], n: int) -> Cell:
+    return _cell(figure, "" if figure["n"] == n else f"n {figure['n']}")
 
 
 def _cell(figure: Mapping[str, Any] | None, more: str = "") -> Cell:
@@ -157,9 +175,9 @@ def _system(run: Run, name: str) -> Cell:
     return Cell(name, "" if about["role"] == "system" else about["role"])
 
 
-def _directed(run: Run, name: str) -> str:
+def _directed(figures: Figures, name: str) -> str:
     """The measure's name with an arrow to its better side."""
-    return f"{name} {'↑' if run.metrics['systems'][run.lead][name]['higher_is_better'] else '↓'}"
+    return f"{name} {'↑' if next(iter(figures.values()))[name]['higher_is_better'] else '↓'}"
 
 
 def _leaks(run: Run) -> str:

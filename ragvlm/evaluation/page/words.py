@@ -34,6 +34,7 @@ def summary(run: Run) -> list[str]:
 
 def definitions(run: Run) -> list[dict[str, str]]:
     """Each measure's name, meaning, library with version, and better side."""
+    foreign = run.metrics.get("foreign", {}).get("systems", {})
     table = tomllib.loads(files("ragvlm").joinpath("data/measures.toml").read_text(encoding="utf-8"))["measure"]
     return [
         {
@@ -42,9 +43,12 @@ def definitions(run: Run) -> list[dict[str, str]]:
             "source": figure["source"],
             "direction": "higher is better" if figure["higher_is_better"] else "lower is better",
         }
-        for name in run.measures
-        for figure in [run.metrics["systems"][run.lead][name]]
+        for name, figure in {**_defined(run), **next(iter(foreign.values()), {})}.items()
     ]
+
+
+def _defined(run: Run) -> dict[str, Mapping[str, Any]]:
+    return {name: run.metrics["systems"][run.lead][name] for name in run.measures}
 
 
 def _of_system(run: Run, system: str, name: str) -> str:
