@@ -1,160 +1,163 @@
-"""SIGKILL at any moment: what was committed is there, nothing is there twice, and the next build completes it."""
+"""SIGKILL at any moment: what was committed is there, nothing is there twice, and the next run completes it."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
 import shutil
-import signal
 import sys
+import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tiny import ColourEncoder, build, make_corpus, of
 
-from ragvlm.corpus import Corpus
+if sys.platform == "win32":
+    pytest.skip("no SIGKILL there", allow_module_level=True)
+
+from killing import DELETED, SETTINGS, Child, Step, corpora, operate, watch
+from tiny import build, content, files
+
 from ragvlm.errors import StoreError
 from ragvlm.index import Index
+from ragvlm.index.manifest import read_manifest
+from ragvlm.index.verify import verify
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-N = 24
-LAST_OF_UPDATE = 18
-
-
-def build_until(corpus: Corpus, out: Path, delay: float, die_at: int) -> None:
-    """Build; at the rename number ``die_at`` (from 0; odd numbers: after it) the process kills itself."""
-    moments = iter(range(1_000_000))
-    rename = Path.replace
-
-    def dying(self: Path, target: Path) -> Path:
-        if next(moments) == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = rename(self, target)
-        if next(moments) == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    Path.replace = dying  # type: ignore[method-assign]
-    build(corpus, out, ColourEncoder(delay=delay), segment_rows=4, merge_rows=4, prune=True)
+OPERATIONS = ("index", "add", "update", "delete", "compact")
+KILLS = 40  # random ones, of each operation: 200 in all
+CHAIN = 4  # kills before the operation is allowed to end
 
 
-def start(corpus: Corpus, out: Path, delay: float = 0.0, die_at: int = -1) -> multiprocessing.process.BaseProcess:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["pytest", "ragvlm.corpus", "ragvlm.index.writer", "pyarrow.parquet", "faiss", "filelock"]
-    )
-    process = context.Process(target=build_until, args=(corpus, out, delay, die_at))
-    process.start()
-    return process
+class Stage:
+    """Where the operations play: what each begins with, and what it ends with when nobody kills it."""
 
+    def __init__(self, root: Path) -> None:
+        self.root, self.place = root, root / "corpus"
+        made = corpora(self.place)
+        build(made["some"], root / "some", **SETTINGS)
+        build(made["all"], root / "all", **SETTINGS)
+        build(made["all"], root / "split", **SETTINGS | {"merge_rows": 1})
+        self.before = {"add": "some", "update": "all", "delete": "all", "compact": "split"}
+        self.rows: dict[str, tuple[list[Any], list[Any]]] = {}
+        self.unbroken: dict[str, Index] = {}
+        self.seconds: dict[str, float] = {}
+        for name in OPERATIONS:
+            out = self.fresh(name, root / f"unbroken-{name}")
+            old = content(Index.open(out)) if out.exists() else []
+            started = time.monotonic()
+            operate(name, self.place, out)
+            self.seconds[name] = time.monotonic() - started
+            self.unbroken[name] = Index.open(out)
+            self.rows[name] = old, content(self.unbroken[name])
 
-def changed(corpus: Corpus) -> Corpus:
-    """Without two records, with two other captions: superseding, removing and compaction all happen."""
-    records = [r for r in corpus.records if r.id not in ("a03", "a10")]
-    return of(corpus.root, [replace(r, caption="grey") if r.id in ("a05", "a20") else r for r in records])
+    def fresh(self, name: str, out: Path) -> Path:
+        shutil.rmtree(out, ignore_errors=True)
+        if name in self.before:
+            shutil.copytree(self.root / self.before[name], out)
+        return out
 
+    def check(self, name: str, out: Path) -> set[str]:
+        """A reader finds old rows or new rows, whole; the ids of those that are new."""
+        try:
+            index = Index.open(out)
+        except StoreError as error:
+            assert name == "index"
+            assert "is not an index" in str(error)  # killed before the first commit of all
+            return set()
+        assert verify(out).sound
+        old, new = ({row[0]: row for row in rows} for rows in self.rows[name])
+        found = content(index)
+        assert len({row[0] for row in found}) == len(found) == len(index)
+        assert all(row in (old.get(row[0]), new.get(row[0])) for row in found)
+        here = {row[0] for row in found}
+        if name in ("delete", "compact"):  # one commit
+            assert here in (old.keys(), new.keys())
+        else:
+            assert old.keys() - {"a07"} <= here
+        return {row[0] for row in found if row != old.get(row[0])} | (old.keys() - here)
 
-def committed(out: Path) -> set[str]:
-    """The ids that a reader finds; whatever it finds is whole."""
-    try:
+    def complete(self, name: str, out: Path) -> None:
+        operate(name, self.place, out)
         index = Index.open(out)
-    except StoreError as error:
-        assert "is not an index" in str(error)  # killed before the first commit of all
-        return set()
-    index.verify()
-    found = [record.id for record in index.records]
-    assert len(found) == len(set(found)) == len(index)
-    if found:
-        assert len(index.image_store) == len(index.text_store) == len(found)
-        for row, record in enumerate(index.records):
-            wanted = ColourEncoder().encode_texts([record.caption or ""])
-            assert index.text_embeddings([row])[0] @ wanted[0] > 0.999
-    return set(found)
-
-
-def finish(corpus: Corpus, out: Path, had: set[str], fresh: Index) -> Index:
-    """The next build encodes only what was not committed, and makes the same index as the unbroken ``fresh``."""
-    encoder = ColourEncoder()
-    index = build(corpus, out, encoder, segment_rows=4, merge_rows=4, prune=True)
-    assert index.report.unchanged >= len(had & {r.id for r in corpus.records}) - 2
-    assert encoder.images == index.report.added + index.report.updated
-    assert index.manifest.complete
-    assert sorted(map(repr, index.records)) == sorted(map(repr, fresh.records))
-    stored = [i for p in sorted((out / "segments").iterdir()) for i in pq.read_table(p)["id"].to_pylist()]
-    assert sorted(stored) == sorted(record.id for record in index.records)
-    assert not [p for p in out.rglob("*") if p.suffix == ".tmp"]
-    assert len(list(out.glob("*.faiss"))) == 2
-    return index
+        assert index.manifest.complete
+        assert index.fingerprint == self.unbroken[name].fingerprint
+        assert content(index) == self.rows[name][1]
+        assert not verify(out).leftovers
+        assert {"manifest.json", *(item.file for item in index.manifest.files)} >= {
+            file for file in files(out) if not file.startswith(".") and file != "scan.parquet"
+        }
+        if name == "delete":
+            rows = [i for p in (out / "segments").iterdir() for i in pq.read_table(p)["id"].to_pylist()]
+            assert not set(DELETED) & set(rows)
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return make_corpus(tmp_path_factory.mktemp("corpus"), N)
+def stage() -> Iterator[Stage]:
+    memory = Path("/dev/shm")  # noqa: S108 (no disk's time is spent on syncing)
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as root:
+        yield Stage(Path(root))
 
 
-@pytest.fixture(scope="module")
-def unbroken(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Index:
-    return build(corpus, tmp_path_factory.mktemp("unbroken"), segment_rows=4, merge_rows=4)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_killed_at_random_moments(stage, name):
+    rng, out = random.Random(name), stage.root / "random"
+    kills, longest = 0, 0.0
+    for _ in range(3 * KILLS):
+        if kills >= KILLS:
+            break
+        stage.fresh(name, out)
+        had: set[str] = set()
+        for _ in range(CHAIN):
+            child = Child(operate, name, stage.place, out)
+            # the duration is measured as it goes, since others use this machine too
+            delay = rng.uniform(0, 1.1 * (longest or stage.seconds[name]))
+            started = time.monotonic()
+            child.process.join(delay)
+            if child.process.exitcode is None:
+                child.kill()
+                kills += 1
+            else:
+                longest = max(longest, time.monotonic() - started)
+            now = stage.check(name, out)
+            assert had <= now  # what was committed is there
+            had = now
+        stage.complete(name, out)
+    assert kills >= KILLS
 
 
-@pytest.fixture(scope="module")
-def updated(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Index:
-    return build(changed(corpus), tmp_path_factory.mktemp("updated"), segment_rows=4, merge_rows=4)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_killed_at_every_step_on_the_disk(stage, name):
+    out = stage.root / "steps"
+    for step in range(1000):
+        stage.fresh(name, out)
+        child = Child(operate, name, stage.place, out, die_at=step)
+        if child.end() is not None:
+            break
+        stage.check(name, out)
+        if step % 3 == 0:
+            stage.complete(name, out)
+    assert step > 10
 
 
-def test_killed_at_random_moments(corpus, unbroken, tmp_path):
-    out, rng = tmp_path / "index", random.Random(5)
-    had: set[str] = set()
-    for _ in range(10):
-        process = start(corpus, out, delay=0.02)
-        deadline = time.monotonic() + 30
-        while not (out / ".lock").exists() and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.25))
-        process.kill()
-        process.join()
-        now = committed(out)
-        assert had <= now
-        had = now
-    assert finish(corpus, out, had, unbroken).fingerprint == unbroken.fingerprint
-
-
-# a build renames the first manifest, six segments with a manifest each, two stores, and the last manifest
-@pytest.mark.parametrize("moment", [0, 1, 2, 3, 4, 26, 28, 30, 31])
-def test_killed_at_a_rename(corpus, unbroken, tmp_path, moment):
-    out = tmp_path / "index"
-    process = start(corpus, out, die_at=moment)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert finish(corpus, out, committed(out), unbroken).fingerprint == unbroken.fingerprint
-
-
-# an update renames a segment and its manifest, four compacted segments, two stores and the last manifest
-@pytest.mark.parametrize("moment", range(0, LAST_OF_UPDATE + 1, 2))
-def test_killed_during_an_update(corpus, unbroken, updated, tmp_path, moment):
-    out = tmp_path / "index"
-    shutil.copytree(unbroken.path, out)
-    process = start(changed(corpus), out, die_at=moment)
-    process.join()
-    # the notes on the pictures' files are written after the last commit
-    assert process.exitcode == -signal.SIGKILL or moment == LAST_OF_UPDATE
-    had = committed(out)
-    assert had in ({r.id for r in corpus.records}, {r.id for r in updated.records})
-    finish(changed(corpus), out, had, updated)
-
-
-def test_a_second_writer_is_refused_at_once(corpus, unbroken, tmp_path):
-    out = tmp_path / "index"
-    process = start(corpus, out, delay=0.1)
-    deadline = time.monotonic() + 30
-    while not (out / "manifest.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    with pytest.raises(StoreError, match=r"another process \(pid \d+ on .* is writing it"):
-        build(corpus, out)
-    process.kill()
-    process.join()
-    finish(corpus, out, committed(out), unbroken)
+def test_nothing_is_named_before_it_is_synced(stage, monkeypatch):
+    """What a power cut would tell: each file is synced before it gets its name, its folder after."""
+    steps: list[Step] = []
+    for owner, name in ((Path, "replace"), (Path, "unlink"), (tempfile, "mkstemp"), (__import__("os"), "fsync")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    watch(steps.append)
+    out = stage.fresh("update", stage.root / "synced")
+    operate("update", stage.place, out)
+    named = [i for i, step in enumerate(steps) if step.name == "replace"]
+    assert len(named) >= 5
+    for i in named:
+        source, target = steps[i].paths
+        assert Step("fsync", (source,)) in steps[:i]
+        assert steps[i + 1] == Step("fsync", (str(Path(target).parent),))
+    # nothing that the old manifest names is removed before the new one has its name
+    last = max(i for i in named if steps[i].paths[1].endswith("manifest.json"))
+    old = {item.file for item in read_manifest(stage.root / "all").files}
+    removed = [i for i, s in enumerate(steps) if s.name == "unlink" and s.paths[0].removeprefix(f"{out}/") in old]
+    assert removed
+    assert min(removed) > last
