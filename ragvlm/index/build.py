@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ragvlm.errors import InputError, StoreError
 from ragvlm.index import lock
+from ragvlm.index.finish import tidied
 from ragvlm.index.manifest import NAME, read_manifest
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ def _folder(root: Path, wait: bool) -> Iterator[None]:
         raise StoreError(f"{root}: {error.strerror}; choose a folder that can be written") from error
     with lock.writing(root, wait=wait):
         try:
-            yield
+            with tidied(root):
+                yield
         except BaseException:
             if not _committed(root):
                 _discard(root, created)

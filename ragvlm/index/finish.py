@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragvlm.errors import InputError
+from ragvlm.errors import InputError, StoreError
 from ragvlm.index import fields
 from ragvlm.index.derived import write_derived
 from ragvlm.index.manifest import Manifest, read_manifest
@@ -38,6 +38,17 @@ def _checked(found: Mapping[str, Any]) -> dict[str, Any]:
         return fields.calibration(json.loads(to_json(found)))
     except ValueError as error:
         raise InputError(f"calibrate: {error}") from error
+
+
+@contextmanager
+def tidied(root: Path) -> Iterator[None]:
+    """A failure inside leaves no file that the manifest doesn't name."""
+    try:
+        yield
+    except BaseException:
+        with suppress(StoreError):
+            clean(root, read_manifest(root))
+        raise
 
 
 def clean(root: Path, manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ from ragvlm.index import scan
 from ragvlm.index.build import MERGE_ROWS
 from ragvlm.index.checks import check_segments
 from ragvlm.index.derived import usable
-from ragvlm.index.finish import clean, finish, leftovers
+from ragvlm.index.finish import clean, finish, leftovers, tidied
 from ragvlm.index.ledger import Ledger, compact
 from ragvlm.index.lock import writing
 from ragvlm.index.manifest import Manifest, read_manifest
@@ -63,7 +63,7 @@ def delete_records(index: Index, ids: Collection[str], calibrate: Calibrate | No
     wanted = set(ids)
     if not wanted:
         raise InputError("name at least one record to delete")
-    with writing(_index(root), wait=wait):
+    with writing(_index(root), wait=wait), tidied(root):
         old = read_manifest(root)
         check_segments(root, old)
         clean(root, old)
@@ -99,7 +99,7 @@ def compact_index(root: Path, *, rows: int = MERGE_ROWS, wait: bool = False) -> 
     """
     if rows < 1:
         raise InputError(f"rows is {rows}: give a whole number above 0")
-    with writing(_index(root), wait=wait):
+    with writing(_index(root), wait=wait), tidied(root):
         old = read_manifest(root)
         check_segments(root, old)
         before = _bytes(root, old)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ragvlm.errors import StoreError
 from ragvlm.index.checks import RETRIES, damage, damaged
-from ragvlm.index.finish import finish, leftovers
+from ragvlm.index.finish import finish, leftovers, tidied
 from ragvlm.index.ledger import Ledger
 from ragvlm.index.lock import writing
 from ragvlm.index.manifest import NAME, Derived, Manifest, read_manifest
@@ -93,7 +93,7 @@ def repair(root: Path, *, wait: bool = False) -> VerifyReport:
     first = verify(root)
     if any(finding.file == NAME for finding in first.findings):
         return first
-    with writing(root, wait=wait):
+    with writing(root, wait=wait), tidied(root):
         first = verify(root)
         broken = {finding.file for finding in first.findings if finding.derived}
         manifest = read_manifest(root)
