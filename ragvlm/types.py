@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Float32: TypeAlias = NDArray[np.float32]
 Int64: TypeAlias = NDArray[np.int64]
+UInt64: TypeAlias = NDArray[np.uint64]
 Label: TypeAlias = str | int | float | bool
 
 

@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ragvlm.errors import StoreError, require
-from ragvlm.stores.exact import best, check_k, check_positions, check_vectors, slack, stack
+from ragvlm.errors import require
+from ragvlm.stores import faiss_files
+from ragvlm.stores.exact import best, check_k, check_positions, check_vectors, nothing, slack, stack
 from ragvlm.types import Float32, Int64
 
 MARGIN = 8  # candidates beyond k, so that a tie at the cut rarely needs a second look
@@ -31,10 +32,8 @@ class FaissStore:
     def add(self, vectors: Float32) -> None:
         """Append float32 (n, dim) unit rows; positions count on from ``len(self)``. Raises StoreError."""
         rows = check_vectors(vectors, self.dim, "vectors")
-        if self._mapped:  # FAISS aborts the process where a mapped index grows
-            owned = type(self)(self.dim)
-            owned._index.add(self._vectors())
-            self._index, self._mapped = owned._index, False
+        if self._mapped:
+            self._index, self._mapped = faiss_files.owned(self._index), False
         self._index.add(rows)
 
     def search(self, queries: Float32, k: int) -> tuple[Float32, Int64]:
@@ -45,7 +44,7 @@ class FaissStore:
         queries = check_vectors(queries, self.dim, "queries")
         vectors, k = self._vectors(), min(check_k(k), len(self))
         if k == 0 or not len(queries):
-            return stack([(np.empty(0, np.float32), np.empty(0, np.int64))] * len(queries), k)
+            return nothing(queries, k)
         scores, positions = self._index.search(queries, min(k + MARGIN, len(self)))
         found = []
         for query, near, at in zip(queries, scores, positions, strict=True):
@@ -53,7 +52,7 @@ class FaissStore:
             while len(at) < len(self) and near[-1] >= near[k - 1] - slack(self.dim):
                 rows = self._index.search(query[None, :], min(2 * len(at), len(self)))
                 near, at = rows[0][0], rows[1][0]  # noqa: PLW2901
-            found.append(best(query, vectors, at, k))
+            found.append(best(query, vectors[at], at, k))
         return stack(found, k)
 
     def get(self, positions: Int64) -> Float32:
@@ -62,22 +61,12 @@ class FaissStore:
 
     def save(self, path: Path) -> None:
         """Write the index to ``path`` in FAISS's format. Raises StoreError where that fails."""
-        try:
-            require("faiss", "faiss").write_index(self._index, str(path))
-        except RuntimeError as error:
-            raise StoreError(f"{path} can't be written by FAISS: {_reason(error)}") from error
+        faiss_files.write(self._index, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Memory-map what ``save`` wrote. Raises StoreError where ``path`` isn't such a file."""
-        faiss = require("faiss", "faiss")
-        try:
-            # the plain IO_FLAG_MMAP copies a flat index into memory; this variant maps it
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except (RuntimeError, MemoryError) as error:
-            raise StoreError(f"{path} can't be read as a FAISS index: {_reason(error)}") from error
-        if type(index) is not faiss.IndexFlatIP:
-            raise StoreError(f"{path} holds a {type(index).__name__}, not an IndexFlatIP; build the index again")
+        index = faiss_files.mapped(path, "IndexFlatIP")
         store = cls(int(index.d))
         store._index, store._mapped = index, True
         return store
@@ -90,8 +79,3 @@ class FaissStore:
         view: Float32 = faiss.rev_swig_ptr(self._index.get_xb(), len(self) * self.dim)
         view.flags.writeable = False
         return view.reshape(len(self), self.dim)
-
-
-def _reason(error: BaseException) -> str:
-    """The last part of FAISS's message, which begins with a C++ signature."""
-    return str(error).splitlines()[0].rpartition("Error: ")[2][:120] or type(error).__name__

@@ -8,10 +8,8 @@ from typing import Self
 import numpy as np
 
 from ragvlm.errors import StoreError
-from ragvlm.stores.exact import best, check_k, check_positions, check_vectors, slack, stack
+from ragvlm.stores.exact import ArrayVectors, check_k, check_vectors, nothing, search_all, stack
 from ragvlm.types import Float32, Int64
-
-BLOCK = 1 << 24  # scores held at once, 64 MB
 
 
 class NumpyStore:
@@ -22,14 +20,14 @@ class NumpyStore:
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
-        self._parts: list[Float32] = [np.empty((0, dim), np.float32)]
+        self._vectors = ArrayVectors(dim)
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self._parts)
+        return len(self._vectors)
 
     def add(self, vectors: Float32) -> None:
         """Append float32 (n, dim) unit rows; positions count on from ``len(self)``. Raises StoreError."""
-        self._parts.append(check_vectors(vectors, self.dim, "vectors").copy())
+        self._vectors.append(check_vectors(vectors, self.dim, "vectors"))
 
     def search(self, queries: Float32, k: int) -> tuple[Float32, Int64]:
         """Scores in [-1, 1] and positions, both (n, min(k, len(self))), best first, equal scores by lower position.
@@ -37,27 +35,19 @@ class NumpyStore:
         ``queries`` are float32 (n, dim) unit rows. Raises StoreError for others, InputError for k < 1.
         """
         queries = check_vectors(queries, self.dim, "queries")
-        vectors, k = self._vectors(), min(check_k(k), len(self))
+        k = min(check_k(k), len(self))
         if k == 0:
-            return stack([(np.empty(0, np.float32), np.empty(0, np.int64))] * len(queries), 0)
-        step = max(1, BLOCK // len(vectors))
-        found = []
-        for start in range(0, len(queries), step):
-            block = queries[start : start + step]
-            for query, scores in zip(block, block @ vectors.T, strict=True):
-                kth = np.partition(scores, -k)[-k]
-                candidates = np.flatnonzero(scores >= kth - slack(self.dim))
-                found.append(best(query, vectors, candidates, k))
-        return stack(found, k)
+            return nothing(queries, k)
+        return stack(search_all(self._vectors, queries, k), k)
 
     def get(self, positions: Int64) -> Float32:
         """The vectors at ``positions`` (m,): float32 (m, dim), a copy. Raises InputError outside of the store."""
-        return self._vectors()[check_positions(positions, len(self))]
+        return self._vectors.take(positions)
 
     def save(self, path: Path) -> None:
         """Write the vectors to ``path`` as one array in numpy's format."""
         with path.open("wb") as stream:
-            np.save(stream, self._vectors(), allow_pickle=False)
+            np.save(stream, self._vectors.whole, allow_pickle=False)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -70,10 +60,5 @@ class NumpyStore:
         if vectors.ndim != 2 or vectors.dtype != np.float32:
             raise StoreError(f"{path} holds {vectors.dtype} of shape {vectors.shape}, not float32 vectors")
         store = cls(vectors.shape[1])
-        store._parts = [vectors]
+        store._vectors = ArrayVectors(store.dim, vectors)
         return store
-
-    def _vectors(self) -> Float32:
-        if len(self._parts) > 1:
-            self._parts = [np.concatenate(self._parts)]
-        return self._parts[0]
