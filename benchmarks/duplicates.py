@@ -50,7 +50,7 @@ def measure(index: rv.Index) -> dict[str, Any]:
     pictured = [row for row, record in enumerate(index.records) if record.image]
     sample = pictured[:: max(1, len(pictured) // SAMPLE)][:SAMPLE]
     found = {name: sum(_found(index, row, alter) for row in sample) for name, alter in COPIES.items()}
-    hashes = np.array(index.phashes, np.uint64)[pictured]
+    hashes = index.rows.phash[pictured]
     vectors, digests = index.image_embeddings(pictured), np.array(index.content_hashes)[pictured]
     first, second = np.triu_indices(len(pictured), 1)
     other = digests[first] != digests[second]

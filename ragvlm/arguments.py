@@ -48,6 +48,14 @@ EncoderOptions = Annotated[
     list[str] | None,
     typer.Option("--encoder-option", help="An option of the encoder; may be repeated.", metavar="NAME=VALUE"),
 ]
+Store = Annotated[
+    str,
+    typer.Option(help="faiss or numpy (exact), faiss-hnsw, faiss-ivf (fast); auto chooses by size."),
+]
+StoreOptions = Annotated[
+    list[str] | None,
+    typer.Option("--store-option", help="An option of the store, as m=48; may be repeated.", metavar="NAME=VALUE"),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... [what is there].")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 [what the device is good at].")]
 Trust = Annotated[

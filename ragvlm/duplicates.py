@@ -32,12 +32,13 @@ def duplicates_of(index: Index, query: Query, vector: Float32 | None) -> dict[in
     from ragvlm.images import perceptual_hash, pixel_hash
 
     own = np.uint64(perceptual_hash(query.image))
-    bits = np.bitwise_count(np.array(index.phashes, np.uint64) ^ own)
+    bits = np.bitwise_count(index.rows.phash ^ own)
     rows = np.flatnonzero(bits <= NEAR_BITS)
     # a row without a picture has a vector of NaN, which is near to nothing
     near = rows[index.image_embeddings(rows) @ vector >= NEAR_COSINE]
     digest = pixel_hash(query.image)
-    exact = {row: "exact" for row, other in enumerate(index.content_hashes) if other == digest}
+    alike = np.flatnonzero(index.rows.content == np.uint64(int(digest[:16], 16))).tolist()
+    exact = {row: "exact" for row in alike if index.content_hashes[row] == digest}
     exact |= {row: "exact" for row in _fractions(index, vector) if full_hash(index, row) == digest}
     return {int(row): "near" for row in near} | exact
 

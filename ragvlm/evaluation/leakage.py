@@ -159,7 +159,7 @@ class _Look:
 
     def __init__(self, index: Index, unread: Sequence[int]) -> None:
         self.unread = np.array(unread, np.int64)
-        self.hashes = np.array([index.phashes[row] for row in unread], np.uint64)
+        self.hashes = index.rows.phash[self.unread]
         self.by_digest: dict[str, list[int]] = {}
         self.by_subject: dict[str, list[int]] = {}
         for row in range(len(index.content_hashes)):

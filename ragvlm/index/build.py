@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ragvlm.errors import InputError, StoreError
 from ragvlm.index import lock
 from ragvlm.index.finish import tidied
 from ragvlm.index.manifest import NAME, read_manifest
+from ragvlm.stores import AUTO, check_store
 
 if TYPE_CHECKING:
     from ragvlm.corpus import Corpus
@@ -75,7 +76,8 @@ class BuildReport:
 class BuildOptions:
     """How to build; see ``Index.build``."""
 
-    store: str = "faiss"
+    store: str = AUTO
+    store_options: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 16
     segment_rows: int = 512
     merge_rows: int = MERGE_ROWS
@@ -105,10 +107,9 @@ def build_index(
 ) -> Index:
     """See ``Index.build``."""
     from ragvlm.index.writer import Writer
-    from ragvlm.stores import load_store
 
     started = time.perf_counter()
-    load_store(options.store)
+    check_store(options.store, options.store_options)
     if isinstance(corpus, str | Path):
         from ragvlm.corpus import Corpus
 

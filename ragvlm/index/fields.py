@@ -43,6 +43,15 @@ def calibration(table: dict[str, Any]) -> dict[str, Any]:
     return table
 
 
+def runs(table: Any) -> tuple[tuple[int, ...], ...]:
+    """Where a segment's embeddings lie: five numbers a row group."""
+    if not isinstance(table, list) or not all(isinstance(row, list) and len(row) == 5 for row in table):
+        raise ValueError("'runs' of a segment is not a list of five numbers a row group")
+    if not all(type(value) is int and value >= 0 for row in table for value in row):
+        raise ValueError("'runs' of a segment holds something else than whole numbers")
+    return tuple(tuple(row) for row in table)
+
+
 def reason(error: Exception) -> str:
     """What a KeyError, TypeError or ValueError of a parser says."""
     return f"no {error}" if isinstance(error, KeyError) else str(error)

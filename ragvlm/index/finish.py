@@ -11,7 +11,7 @@ from typing import Any
 
 from ragvlm.errors import InputError, StoreError
 from ragvlm.index import fields
-from ragvlm.index.derived import write_derived
+from ragvlm.index.derived import update_derived
 from ragvlm.index.manifest import Manifest, read_manifest
 from ragvlm.index.segments import to_json
 
@@ -21,7 +21,7 @@ def finish(
 ) -> Manifest:
     """Commit ``new``, with its stores made again where ``derive``, and measured by ``calibrate`` where given."""
     if derive:
-        new = replace(new, derived=write_derived(root, new, new.store))
+        new = replace(new, derived=update_derived(root, new))
     if calibrate is not None:
         # what is committed can be opened, and so calibrated; complete comes last
         partial = replace(new, complete=False).committed(root)
@@ -61,6 +61,6 @@ def clean(root: Path, manifest: Manifest) -> None:
 def leftovers(root: Path, manifest: Manifest) -> list[Path]:
     """Files that a killed run left: of an index' own names, and not in ``manifest``."""
     listed = {item.file for item in manifest.files}
-    patterns = ("segments/*.parquet", "segments/.*.tmp", "image-*", "text-*", "vanished-*", ".*.tmp")
+    patterns = ("segments/*.parquet", "segments/.*.tmp", "image-*", "text-*", "rows-*", "vanished-*", ".*.tmp")
     found = (path for pattern in patterns for path in root.glob(pattern))
     return sorted(path for path in found if path.relative_to(root).as_posix() not in listed)

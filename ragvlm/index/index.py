@@ -13,7 +13,7 @@ from ragvlm.errors import InputError, StoreError
 from ragvlm.index.checks import RETRIES, check_encoder, settled
 from ragvlm.index.manifest import Manifest
 from ragvlm.index.notes import read_vanished
-from ragvlm.index.snapshot import Snapshot, embeddings_of, read_snapshot
+from ragvlm.index.snapshot import Snapshot, read_snapshot
 from ragvlm.types import Encoder, Float32, Hit, Int64, Record
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ragvlm.corpus import Corpus
     from ragvlm.index.build import BuildReport
+    from ragvlm.index.rowtable import RowTable
     from ragvlm.index.upkeep import UpkeepReport
     from ragvlm.types import VectorStore
 
@@ -57,7 +58,8 @@ class Index:
         *,
         encoder: str | Encoder | None = None,
         encoder_options: Mapping[str, Any] | None = None,
-        store: str = "faiss",
+        store: str = "auto",
+        store_options: Mapping[str, Any] | None = None,
         batch_size: int = 16,
         segment_rows: int = 512,
         merge_rows: int = 16_384,
@@ -91,6 +93,7 @@ class Index:
 
         options = BuildOptions(
             store=store,
+            store_options=store_options or {},
             batch_size=batch_size,
             segment_rows=segment_rows,
             merge_rows=merge_rows,
@@ -168,41 +171,40 @@ class Index:
     @property
     def image_store(self) -> VectorStore | None:
         """The store of the picture embeddings, None where there are none."""
-        return self._state.image_store
+        return self._state.image.store
 
     @property
     def text_store(self) -> VectorStore | None:
         """The store of the caption embeddings, None where there are none."""
-        return self._state.text_store
+        return self._state.text.store
 
     @property
     def image_rows(self) -> Int64:
         """The row of each position of ``image_store``: int64 (m,), ascending."""
-        return self._state.image_rows
+        return self._state.image.rows
 
     @property
     def text_rows(self) -> Int64:
         """The row of each position of ``text_store``: int64 (m,), ascending."""
-        return self._state.text_rows
+        return self._state.text.rows
 
     def image_embeddings(self, rows: Sequence[int] | Int64) -> Float32:
         """The picture embeddings of ``rows``: float32 (m, image_dim), unit rows; NaN for a row without one."""
-        return embeddings_of(self.image_store, self.image_rows, rows, self.manifest.image_dim)
+        return self._state.image.of_rows(rows)
 
     def text_embeddings(self, rows: Sequence[int] | Int64) -> Float32:
         """The caption embeddings of ``rows``: float32 (m, text_dim), unit rows; NaN for a row without one."""
-        return embeddings_of(self.text_store, self.text_rows, rows, self.manifest.text_dim)
+        return self._state.text.of_rows(rows)
 
-    @cached_property
-    def content_hashes(self) -> list[str | None]:
-        """The SHA-256 of each row's pixels, None without a picture."""
-        hashes: list[str | None] = self._state.table["content_hash"].to_pylist()
-        return hashes
+    @property
+    def content_hashes(self) -> Sequence[str | None]:
+        """The SHA-256 of each row's pixels ; None without a picture; read when asked for."""
+        return self._state.hashes
 
-    @cached_property
-    def phashes(self) -> list[int]:
-        """The perceptual hash of each row's picture, in [0, 2**64); 0 without a picture."""
-        return [int(digits or "0", 16) for digits in self._state.table["phash"].to_pylist()]
+    @property
+    def rows(self) -> RowTable:
+        """Numbers of each row, memory-mapped: hashes of 64 bits, and where it lies."""
+        return self._state.table
 
     def exact_duplicates(self) -> list[tuple[str, ...]]:
         """Groups of ids of records whose pictures have equal pixels, in row order."""
@@ -270,7 +272,7 @@ class Index:
 
     def to_table(self) -> pa.Table:
         """The live records as an Arrow table, without embeddings: the columns ``segments.METADATA``."""
-        return self._state.table
+        return self._state.live()
 
     @cached_property
     def _state(self) -> Snapshot:
@@ -294,5 +296,5 @@ class Index:
     def go_on(self, manifest: Manifest) -> None:
         """Forget what was read, and read from now on what ``manifest`` says."""
         self.manifest = manifest
-        for name in ("_state", "fingerprint", "content_hashes", "phashes"):
+        for name in ("_state", "fingerprint"):
             self.__dict__.pop(name, None)

@@ -22,18 +22,23 @@ from ragvlm.paths import atomic_path
 FORMAT_VERSION = 2
 NAME = "manifest.json"
 # an index from elsewhere must not make us open a file outside of its folder
-_FILE = re.compile(r"(segments/\d{6}\.parquet|(image|text|vanished)-\d{6}\.[a-z0-9]+)")
+_FILE = re.compile(r"(segments/\d{6}\.parquet|(image|text|rows|vanished)-\d{6}\.[a-z0-9]+)")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One parquet file: ``file`` relative to the index folder, its rows, its bytes, its hex SHA-256."""
+    """One parquet file: ``file`` relative to the index folder, its rows, its bytes, its hex SHA-256.
+
+    ``runs`` tell of each row group: its rows, its picture embeddings and the byte where they begin as one run of
+    float16 (0 where they don't: then they must be read as parquet), and the same of its caption embeddings.
+    """
 
     file: str
     rows: int
     bytes: int
     sha256: str
+    runs: tuple[tuple[int, int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Derived:
     rows: int
     bytes: int
     sha256: str
+    state: str = ""
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class Manifest:
     while a build runs and after one was interrupted. ``vanished`` lists the records that are in the index still but
     no more in the corpus, None where there are none; they count as live.
     ``subject_key`` is the fingerprint of the key that hashed subject and study ids, None where they are plain.
+    ``store`` may be "auto"; ``store_options`` are its class', ``tuning`` is what ``tune-index`` found, by kind.
     ``calibration`` is a JSON object that the index keeps; see ``fields.calibration``.
     """
 
@@ -92,12 +100,19 @@ class Manifest:
     segments: tuple[Segment, ...] = ()
     derived: tuple[Derived, ...] = ()
     vanished: Derived | None = None
+    store_options: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stored_rows(self) -> int:
         """Rows in the segments; above ``counts.records`` while an update has superseded some."""
         return sum(segment.rows for segment in self.segments)
+
+    @property
+    def state(self) -> str:
+        """A fingerprint of what the segments hold; derived files name the one that they were made from."""
+        return hashlib.sha256("\n".join(segment.sha256 for segment in self.segments).encode()).hexdigest()[:16]
 
     @property
     def files(self) -> tuple[Segment | Derived, ...]:
@@ -137,6 +152,8 @@ class Manifest:
             },
             "corpus": {"name": self.corpus, "root": self.corpus_root, "fingerprint": self.corpus_fingerprint},
             "store": self.store,
+            "store_options": dict(self.store_options),
+            "tuning": dict(self.tuning),
             "subject_key": self.subject_key,
             "skipped": self.skipped,
             "next_segment": self.next_segment,
@@ -212,6 +229,8 @@ def _parse(table: dict[str, Any]) -> Manifest:
         corpus_root=fields.get(corpus, "root", str),
         corpus_fingerprint=fields.get(corpus, "fingerprint", str),
         store=fields.get(table, "store", str),
+        store_options=fields.get(table, "store_options", dict),
+        tuning=fields.get(table, "tuning", dict),
         subject_key=None if table["subject_key"] is None else fields.get(table, "subject_key", str),
         created=fields.get(table, "created", str),
         updated=fields.get(table, "updated", str),
@@ -240,7 +259,7 @@ def _file(kind: Callable[..., T], row: dict[str, Any]) -> T:
     if not _FILE.fullmatch(fields.get(row, "file", str)):
         raise ValueError(f"unexpected file name {row['file']!r}")
     fields.get(row, "rows", int), fields.get(row, "bytes", int), fields.get(row, "sha256", str)
-    return kind(**row)
+    return kind(**row | ({"runs": fields.runs(row["runs"])} if "runs" in row else {}))
 
 
 def _advice(path: Path) -> str:

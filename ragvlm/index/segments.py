@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ragvlm.errors import StoreError
 from ragvlm.index.manifest import Manifest, Segment
 from ragvlm.paths import atomic_path, sha256_file
-from ragvlm.types import Float32, Int64, Record
+from ragvlm.types import Float32, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,7 @@ TEXTS = ("id", "image", "caption", "subject_id", "study_id", "modality", "labels
 HASHES = ("content_hash", "file_hash", "row_hash", "phash")
 METADATA = (*TEXTS, *HASHES)
 Mask: TypeAlias = NDArray[np.bool_]
+GROUP_ROWS = 512  # a row group
 EMBEDDINGS = {"image": "image_embedding", "text": "text_embedding"}
 
 
@@ -83,14 +84,53 @@ def write_segment(root: Path, number: int, rows: Sequence[Row], dims: Mapping[st
 
 
 def write_table(root: Path, number: int, table: pa.Table) -> Segment:
-    """Write a table with a segment's columns as ``segments/NUMBER.parquet``."""
+    """Write a table with a segment's columns as ``segments/NUMBER.parquet``.
+
+    Words are compressed, in small groups: a hit reads one of them. Embeddings are not, and have one page a group, so
+    that they can be memory-mapped where they lie.
+    """
     import pyarrow.parquet as pq
 
     name = f"segments/{number:06d}.parquet"
     with atomic_path(root / name) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(
+            table,
+            temporary,
+            compression={column: "none" if column in EMBEDDINGS.values() else "zstd" for column in table.column_names},
+            use_dictionary=[column for column in table.column_names if column not in EMBEDDINGS.values()],
+            row_group_size=GROUP_ROWS,
+            data_page_size=1 << 30,
+            write_page_checksum=True,
+        )
         size, digest = temporary.stat().st_size, sha256_file(temporary)
-    return Segment(name, table.num_rows, size, digest)
+        runs = _runs(temporary, table)
+    return Segment(name, table.num_rows, size, digest, runs)
+
+
+def _runs(path: Path, table: pa.Table) -> tuple[tuple[int, int, int, int, int], ...]:
+    """What Segment.runs holds: a page ends with its values; that they are there is seen by comparing."""
+    import pyarrow.parquet as pq
+
+    runs = []
+    with pq.ParquetFile(path) as file, path.open("rb") as stream:
+        for number in range(file.num_row_groups):
+            group = file.metadata.row_group(number)
+            rows = table.slice(number * GROUP_ROWS, GROUP_ROWS)
+            found = [_run(group, rows, name, stream) for name in EMBEDDINGS.values()]
+            runs.append((group.num_rows, *found[0], *found[1]))
+    return tuple(runs)
+
+
+def _run(group: Any, rows: pa.Table, name: str, stream: BinaryIO) -> tuple[int, int]:
+    column = rows[name].combine_chunks().drop_null()
+    values = numbers(column.flatten(), np.float16).tobytes()
+    for i in range(group.num_columns):
+        chunk = group.column(i)
+        if chunk.path_in_schema.startswith(f"{name}.") and values:
+            start = chunk.data_page_offset + chunk.total_compressed_size - len(values)
+            stream.seek(start)
+            return len(column), start if stream.read(len(values)) == values else 0
+    return len(column), 0
 
 
 def _text(record: Record, name: str) -> str | None:
@@ -107,23 +147,32 @@ def _vectors(vectors: Sequence[Float32 | None], dim: int) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(values), dim, mask=mask)
 
 
-def read_segment(root: Path, segment: Segment, columns: Sequence[str] | None = None) -> pa.Table:
-    """The named columns of one segment, all where None. Raises StoreError where the file is damaged."""
+def read_segment(root: Path, segment: Segment, columns: Sequence[str] | None = None, *, source: Any = None) -> pa.Table:
+    """The named columns of one segment, all where None. Raises StoreError where the file is damaged.
+
+    ``source`` is an Arrow buffer of the file's bytes, where they are at hand.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    place = root / segment.file if source is None else pa.BufferReader(source)
     try:
         # not read_table: that imports pyarrow.dataset, and with it pandas where that is installed: half a second
-        with pq.ParquetFile(root / segment.file, page_checksum_verification=True) as file:
+        with pq.ParquetFile(place, page_checksum_verification=True) as file:
             table = file.read(columns=None if columns is None else list(columns))
         if table.num_rows != segment.rows or (columns is not None and table.column_names != list(columns)):
             raise pa.ArrowInvalid(f"{table.num_rows} rows of {', '.join(table.column_names)}")
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise StoreError(
-            f"index {root}: {segment.file} can't be read ({reason}); see what can be mended: ragvlm verify {root}"
-        ) from error
+        raise unreadable(root, segment, error) from error
     return table
+
+
+def unreadable(root: Path, segment: Segment, error: Exception) -> StoreError:
+    """The error for a segment that pyarrow can't read."""
+    reason = str(error).splitlines()[0]
+    return StoreError(
+        f"index {root}: {segment.file} can't be read ({reason}); see what can be mended: ragvlm verify {root}"
+    )
 
 
 def live_masks(root: Path, manifest: Manifest) -> list[Mask]:
@@ -154,29 +203,6 @@ def read_live(root: Path, manifest: Manifest, columns: Sequence[str]) -> pa.Tabl
     return pa.concat_tables(tables).combine_chunks()
 
 
-def read_embeddings(root: Path, manifest: Manifest, kind: str) -> Iterator[Float32]:
-    """The live, present embeddings of ``kind`` by segment: float32 (m, dim), unit rows."""
-    name = EMBEDDINGS[kind]
-    dim = manifest.image_dim if kind == "image" else manifest.text_dim
-    for segment, mask in zip(manifest.segments, live_masks(root, manifest), strict=True):
-        column = keep(read_segment(root, segment, [name]), mask)[name].combine_chunks().drop_null()
-        vectors = _numbers(column.flatten(), np.float16).astype(np.float32)
-        if vectors.size != len(column) * dim:
-            raise StoreError(f"index {root}: {segment.file} holds {name} of another length than {dim}; index again")
-        # half precision moved the length by up to 1e-3
-        rows = vectors.reshape(-1, dim)
-        yield rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def rows_with(table: pa.Table, column: str) -> Int64:
-    """The rows of ``table`` where ``column`` holds a value, as int64 (m,)."""
-    if table[column].null_count == 0:  # the usual case, and it spares a query the import of pyarrow.compute
-        return np.arange(table.num_rows, dtype=np.int64)
-    import pyarrow.compute as pc
-
-    return _numbers(pc.indices_nonzero(table[column].is_valid()), np.uint64).astype(np.int64)
-
-
 def keep(table: pa.Table, mask: Mask) -> pa.Table:
     """The rows of ``table`` where ``mask`` (n,) holds."""
     import pyarrow as pa
@@ -188,7 +214,8 @@ def keep(table: pa.Table, mask: Mask) -> pa.Table:
     return table.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)]))
 
 
-def _numbers(array: pa.Array, dtype: type[np.generic]) -> np.ndarray[Any, Any]:
+def numbers(array: pa.Array, dtype: type[np.generic]) -> np.ndarray[Any, Any]:
+    """The values of an array without nulls, not a copy."""
     return np.frombuffer(array.buffers()[1] or b"", dtype)[array.offset : array.offset + len(array)]
 
 

@@ -104,9 +104,11 @@ def compact_index(root: Path, *, rows: int = MERGE_ROWS, wait: bool = False) -> 
         check_segments(root, old)
         before = _bytes(root, old)
         live = Ledger.read(root, old).entries
-        new = replace(old, segments=compact(root, old, live, rows, eager=True))
-        # the order of the live rows stays, and with it all that was made from them
-        return _report(root, finish(root, new, derive=not usable(root, old)), before, 0)
+        # stores with dead vectors are made anew; the others are taken over, since the order of the live rows stays
+        worn = {item.kind.removesuffix("_map") for item in old.derived if item.kind.endswith("_map")}
+        kept = tuple(item for item in old.derived if item.kind.removesuffix("_map") not in worn)
+        new = replace(old, segments=compact(root, old, live, rows, eager=True), derived=kept)
+        return _report(root, finish(root, new, derive=not usable(root, new)), before, 0)
 
 
 def _index(root: Path) -> Path:

@@ -7,18 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ragvlm.errors import StoreError
 from ragvlm.index.checks import RETRIES, damage, damaged
+from ragvlm.index.derived import differs, needed
 from ragvlm.index.finish import finish, leftovers, tidied
 from ragvlm.index.ledger import Ledger
 from ragvlm.index.lock import writing
-from ragvlm.index.manifest import NAME, Derived, Manifest, read_manifest
-from ragvlm.index.segments import read_embeddings
-from ragvlm.stores import load_store
-
-TOLERANCE = 1e-2  # of a cosine: what a store that rounds its vectors may be away from the segments
+from ragvlm.index.manifest import NAME, Manifest, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +95,7 @@ def repair(root: Path, *, wait: bool = False) -> VerifyReport:
         if manifest.vanished is not None and manifest.vanished.file in broken:
             manifest = replace(manifest, vanished=None)
         whole = all(finding.derived for finding in first.findings)
+        manifest = replace(manifest, derived=tuple(item for item in manifest.derived if item.file not in broken))
         finish(root, manifest, derive=whole and any(not file.startswith("vanished") for file in broken))
         last = verify(root)
     repaired = sorted({finding.file for finding in first.findings} - {finding.file for finding in last.findings})
@@ -145,35 +141,15 @@ def _counts(root: Path, manifest: Manifest) -> Iterator[Finding]:
 
 def _derived(root: Path, manifest: Manifest, *, whole: bool) -> Iterator[Finding]:
     remedy = f"make it again: ragvlm verify {root} --repair" if whole else "mend the segments first"
-    for kind, rows in (("image", manifest.counts.pictures), ("text", manifest.counts.captions)):
-        item = manifest.derived_of(kind)
-        if item is None:
-            if rows and manifest.complete:
-                yield Finding(f"{kind} store", "is not there", remedy, True)
-            continue
+    for kind in needed(manifest) if manifest.complete else ():
+        if manifest.derived_of(kind) is None:
+            yield Finding(f"{kind} file", "is not there", remedy, True)
+    for item in manifest.derived:
         problem = damage(root, item, checksums=True)
-        if problem is None and whole:
-            problem = _differs(root, manifest, item, rows)
+        if problem is None and whole and manifest.complete:
+            problem = differs(root, manifest, item)
         if problem:
             yield Finding(item.file, problem, remedy, True)
     if manifest.vanished and (problem := damage(root, manifest.vanished, checksums=True)):
         remedy = f"the next run marks again what left the corpus; drop the list: ragvlm verify {root} --repair"
         yield Finding(manifest.vanished.file, problem, remedy, True)
-
-
-def _differs(root: Path, manifest: Manifest, item: Derived, rows: int) -> str | None:
-    """How a store differs from the segments, None where it doesn't."""
-    dim = manifest.image_dim if item.kind == "image" else manifest.text_dim
-    try:
-        store = load_store(manifest.store).load(root / item.file)
-    except StoreError as error:
-        return f"can't be used ({error})"
-    if (len(store), store.dim) != (rows, dim):
-        return f"holds {len(store)} vectors of {store.dim} numbers instead of {rows} of {dim}"
-    start = 0
-    for vectors in read_embeddings(root, manifest, item.kind):
-        mine = store.get(np.arange(start, start + len(vectors), dtype=np.int64))
-        if len(vectors) and float((mine * vectors).sum(axis=1).min()) < 1 - TOLERANCE:
-            return "holds other vectors than the segments"
-        start += len(vectors)
-    return None

@@ -96,6 +96,7 @@ class Writer:
             corpus_root=str(Path(self.corpus.root).resolve()),
             corpus_fingerprint=self.corpus.fingerprint,
             store=self.options.store,
+            store_options=dict(self.options.store_options),
             subject_key=key,
             created=utc_now(),
             updated=utc_now(),
@@ -153,9 +154,7 @@ class Writer:
             self.ledger.add(row)
             self.written.add(row.record.id)
         segments = (*self.manifest.segments, segment)
-        self.manifest = self.manifest.committed(
-            self.root, segments=segments, counts=self.ledger.counts, derived=(), complete=False
-        )
+        self.manifest = self.manifest.committed(self.root, segments=segments, counts=self.ledger.counts, complete=False)
 
     def _finish(self, vanished: Collection[str], *, changed: bool) -> None:
         old, options = self.manifest, self.options
@@ -168,6 +167,7 @@ class Writer:
             segments=segments,
             counts=self.ledger.counts,
             store=options.store,
+            store_options=dict(options.store_options),
             skipped=len(self.skipped),
             corpus=self.corpus.name,
             corpus_root=str(Path(self.corpus.root).resolve()),
@@ -175,11 +175,13 @@ class Writer:
             vanished=write_vanished(self.root, old, vanished),
             complete=True,
         )
+        if new.store_options != old.store_options:
+            new = replace(new, derived=(), tuning={})
         write_skipped(self.root, self.skipped)
         self.manifest = finish(
             self.root,
             new,
-            derive=changed or options.store != old.store or not usable(self.root, old),
+            derive=changed or not usable(self.root, new),
             calibrate=self._measure if options.calibrate and (changed or not old.calibration) else None,
         )
 

@@ -58,7 +58,7 @@ def test_embeddings_are_those_of_the_encoder(built):
     assert index.image_embeddings([3]) == pytest.approx(wanted, abs=1e-3)  # half precision on disk
     assert np.linalg.norm(index.image_embeddings(range(8)), axis=1) == pytest.approx(np.ones(8), abs=1e-6)
     assert index.content_hashes[3] == pixel_hash(picture)
-    assert index.phashes[3] == perceptual_hash(picture)
+    assert index.rows.phash[3] == perceptual_hash(picture)
 
 
 def test_rows_without_picture_or_caption(tmp_path):
@@ -74,7 +74,7 @@ def test_rows_without_picture_or_caption(tmp_path):
     assert index.text_rows.tolist() == [0, 2]
     assert np.isnan(index.image_embeddings([0])).all()
     assert np.isnan(index.text_embeddings([2, 1, 0])).all(axis=1).tolist() == [False, True, False]
-    assert (index.content_hashes[0], index.phashes[0]) == (None, 0)
+    assert (index.content_hashes[0], index.rows.phash[0]) == (None, 0)
     assert index.records[1].caption is None
     assert (index.manifest.counts.pictures, index.manifest.counts.captions) == (2, 2)
 
@@ -97,7 +97,7 @@ def test_info(built):
     json.dumps(facts)
     assert facts["records"] == facts["pictures"] == facts["captions"] == 8
     assert (facts["segments"], facts["complete"], facts["skipped"]) == (3, True, 0)
-    assert (facts["encoder"], facts["store"], facts["corpus"]) == ("colour", "faiss", "colours")
+    assert (facts["encoder"], facts["store"], facts["corpus"]) == ("colour", "auto", "colours")
     assert facts["sources"] == {"brush": 8}
     assert facts["licences"] == {"": 4, "CC0-1.0": 4}
     assert facts["bytes"] == sum(p.stat().st_size for p in built.path.rglob("*") if p.is_file())
@@ -188,7 +188,7 @@ def test_segments_can_be_read_by_pandas_and_datasets(built, tmp_path):
     vectors = np.stack(frame["image_embedding"].tolist())
     assert vectors.dtype == np.float16
     assert vectors.astype(np.float32) == pytest.approx(built.image_embeddings(range(8)), abs=1e-3)
-    assert [int(digits, 16) for digits in frame["phash"]] == built.phashes
+    assert [int(digits, 16) for digits in frame["phash"]] == built.rows.phash.tolist()
     assert json.loads(frame["labels"].iloc[0]) == {"colour": "red", "number": 0}
     datasets = pytest.importorskip("datasets")
     files = [str(p) for p in sorted((built.path / "segments").iterdir())]

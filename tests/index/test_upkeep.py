@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def traces(out: Path, *names: str) -> list[str]:
     found = []
     for name, data in files(out).items():
         text = repr(pq.read_table(out / name).to_pydict()) if name.endswith(".parquet") else data.decode("latin-1")
+        text = re.sub(r'"[0-9a-f]{16,}"', "", text) if name == "manifest.json" else text  # a checksum may hold anything
         found += [name for n in names if n in text]
     return found
 
