@@ -78,6 +78,7 @@ def delete_records(index: Index, ids: Collection[str], calibrate: Calibrate | No
             old,
             segments=compact(root, old, ledger.entries, limit=0),  # no other segment is touched
             counts=ledger.counts,
+            derived=(),  # made from nothing: no store may keep a dead vector
             vanished=write_vanished(root, old, read_vanished(root, old) - wanted),
             skipped=forget_skipped(root, names),
             calibration=old.calibration if ledger.entries else {},
