@@ -15,6 +15,7 @@ from typing import Any
 from ragvlm import formats, remote
 from ragvlm.errors import CorpusError, ImageError, RagvlmError, reason
 from ragvlm.locator import Locator
+from ragvlm.phi import REDACT, PhiReport, check_mode, cleaned
 from ragvlm.privacy import without_identifiers
 from ragvlm.readers import find_reader
 from ragvlm.readers.columns import check_fields
@@ -28,7 +29,7 @@ class Corpus:
 
     ``root`` is the folder from which relative pictures count. ``unlisted`` are pictures in the folder that no
     record names. ``skipped`` are the rows and pictures that can't be records. ``dropped_columns`` were left out since
-    their names say that they identify a person.
+    their names say that they identify a person; ``phi`` counts what identified one inside texts.
     ``fingerprint`` is a SHA-256 over all fields of all records, in order, and the sizes of their files in
     bytes (of a picture outside the root, its file name stands for its path): equal for equal corpora, wherever they
     lie. Pixels are not read for it.
@@ -42,6 +43,7 @@ class Corpus:
     unlisted: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     dropped_columns: tuple[str, ...] = ()
+    phi: PhiReport = field(default_factory=PhiReport)
 
     @classmethod
     def load(
@@ -51,14 +53,19 @@ class Corpus:
         columns: Mapping[str, str] | None = None,
         reader: Reader | str | None = None,
         options: Mapping[str, Any] | None = None,
+        phi: str = REDACT,
         strict: bool = False,
     ) -> Corpus:
         """Read the corpus at ``path``, a file or a folder, or a URL such as s3://bucket/folder (see ``ragvlm.remote``).
 
         ``columns`` maps fields of Record to columns (see ``ragvlm.readers.columns``); ``reader`` is a format's
         name or a Reader, by default what lies at the path decides. ``options`` say how files that hold many
-        pictures become records (see ``ragvlm.formats``). A row that can't be read, one with the id of another and one
-        whose picture is not there are skipped; if ``strict``, they raise CorpusError naming file and row. Raises
+        pictures become records (see ``ragvlm.formats``).
+
+        ``phi`` says what becomes of names, dates and numbers of persons in captions, labels and extra columns (see
+        ``ragvlm.phi``): "redact" puts ``[NAME]``, ``[DATE]``, ... in their place, "report" counts them, "keep" doesn't
+        look for them. A row that can't be read, one with the id of another and one whose picture is not there are
+        skipped; if ``strict``, they raise CorpusError naming file and row. InputError tells a wrong argument,
         CorpusError where nothing is left.
         """
         elsewhere = isinstance(path, str) and remote.is_url(path)
@@ -71,23 +78,28 @@ class Corpus:
         folder = place.is_dir()
         root = place if folder else place.parent
         found = _expanded(chain(missed, remote.local_pictures(chosen.read(place, asked))), root, options or {})
-        corpus = cls._checked(found, root, place.name if folder else place.stem, strict)
+        corpus = cls._checked(found, root, place.name if folder else place.stem, phi, strict)
         named = {Locator.of(root / record.image).path for record in corpus if record.image is not None}
         named |= {str(root / skipped.item) for skipped in corpus.skipped}
         unlisted = tuple(image for image in pictures(place, []) if str(place / image) not in named) if folder else ()
         return replace(corpus, reader=chosen.name, unlisted=unlisted)
 
     @classmethod
-    def from_records(cls, records: Iterable[Record], *, root: str | Path = ".", name: str | None = None) -> Corpus:
-        """A corpus of records made by a program; relative pictures count from ``root``.
+    def from_records(
+        cls, records: Iterable[Record], *, root: str | Path = ".", name: str | None = None, phi: str = REDACT
+    ) -> Corpus:
+        """A corpus of records made by a program; relative pictures count from ``root``. ``phi`` is as in ``load``.
 
         Raises CorpusError for a record that ``load`` would skip.
         """
         place = Path(root).expanduser().absolute()
-        return cls._checked(records, place, name or place.name, strict=True)
+        return cls._checked(records, place, name or place.name, phi, strict=True)
 
     @classmethod
-    def _checked(cls, found: Iterable[Record | Skipped], root: Path, name: str, strict: bool) -> Corpus:
+    def _checked(cls, found: Iterable[Record | Skipped], root: Path, name: str, phi: str, strict: bool) -> Corpus:
+        check_mode(phi)
+        counts: Counter[str] = Counter()
+        touched = 0
         digest = hashlib.sha256()
         records: list[Record] = []
         skipped: list[Skipped] = []
@@ -100,13 +112,22 @@ class Corpus:
                     raise CorpusError(f"{root / size.item}: {size.reason}")
                 skipped.append(replace(size, item=size.item.removeprefix(f"{root}/")))
             elif isinstance(item, Record):
-                records.append(_without_identifiers(item, dropped))
+                before = counts.total()
+                records.append(_without_phi(_without_identifiers(item, dropped), phi, counts))
+                touched += counts.total() > before
                 seen.add(item.id)
                 digest.update(_line(records[-1], size))
         if not records:
             raise CorpusError(_nothing(root, skipped))
         return cls(
-            tuple(records), root, name, digest.hexdigest(), "records", (), tuple(skipped), tuple(sorted(dropped))
+            records=tuple(records),
+            root=root,
+            name=name,
+            fingerprint=digest.hexdigest(),
+            reader="records",
+            skipped=tuple(skipped),
+            dropped_columns=tuple(sorted(dropped)),
+            phi=PhiReport(phi, touched, dict(counts.most_common())),
         )
 
     def __len__(self) -> int:
@@ -138,6 +159,7 @@ class Corpus:
             "unlisted": len(self.unlisted),
             "skipped": len(self.skipped),
             "dropped_columns": list(self.dropped_columns),
+            "phi": self.phi.to_dict(),
         }
 
 
@@ -161,6 +183,13 @@ def _without_identifiers(record: Record, dropped: set[str]) -> Record:
     extra, from_extra = without_identifiers(record.extra)
     dropped |= from_labels | from_extra
     return replace(record, labels=labels, extra=extra)
+
+
+def _without_phi(record: Record, mode: str, counts: Counter[str]) -> Record:
+    texts = {name: getattr(record, name) for name in ("caption", "modality", "source", "extra")}
+    # of a list of labels the words are the names
+    labels = {cleaned(name, mode, counts): cleaned(value, mode, counts) for name, value in record.labels.items()}
+    return replace(record, labels=labels, **cleaned(texts, mode, counts))
 
 
 def _nothing(root: Path, skipped: Sequence[Skipped]) -> str:

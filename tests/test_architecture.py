@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ragvlm"
 ORDER = re.findall(
     r"\w+",
     """
-    __init__ types results errors filters paths braces remote privacy pseudonym registry pixels tiff jpeg streams
+    __init__ types results errors filters paths braces remote privacy phi pseudonym registry pixels tiff jpeg streams
     locator microscopy slides formats images readers corpus simulate
     encoders labelsets classifiers stores index queries duplicates fusion retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks

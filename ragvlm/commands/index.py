@@ -42,6 +42,10 @@ def index(
     plain_subjects: Annotated[
         bool, typer.Option("--plain-subjects", help="Keep subject and study ids as they are, not hashed.")
     ] = False,
+    phi: Annotated[
+        str,
+        typer.Option(help="Names, dates and numbers of persons in captions: redact, report or keep.", metavar="MODE"),
+    ] = "redact",
     as_json: arg.Json = False,
 ) -> None:
     """Index a corpus, or bring its index up to date.
@@ -64,9 +68,11 @@ def index(
         return
     if corpus is None:
         raise InputError("name a corpus to index: a folder or a file")
-    source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None)
+    source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None, phi=phi)
     if source.dropped_columns:
         out.say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
+    if source.phi.found:
+        out.say(f"{source.phi}; see docs/privacy.md")
     if source.unlisted:
         out.say(f"left out, since the metadata doesn't name them ({len(source.unlisted)}): {arg.some(source.unlisted)}")
     with out.progress("Indexing") as progress:

@@ -14,6 +14,7 @@ from ragvlm.errors import InputError, StoreError
 from ragvlm.index import lock
 from ragvlm.index.finish import tidied
 from ragvlm.index.manifest import NAME, read_manifest
+from ragvlm.phi import REDACT, PhiReport
 from ragvlm.stores import AUTO, check_store
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class BuildReport:
     """What a build did. ``records`` are in the index now; ``skipped`` are (item, reason).
 
     ``vanished`` are those of them that the corpus no more holds, ``removed`` those that were pruned. A record whose
-    picture can't be read any more is skipped, and stays as it was indexed.
+    picture can't be read any more is skipped, and stays as it was indexed. ``phi`` counts what identified persons in
+    the texts (``ragvlm.phi``).
     ``images_per_second`` counts the pictures encoded in this run over its wall time ``seconds``.
     """
 
@@ -44,6 +46,7 @@ class BuildReport:
     skipped: tuple[tuple[str, str], ...]
     seconds: float
     images_per_second: float
+    phi: PhiReport = field(default_factory=PhiReport)
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``ragvlm index --json`` prints."""
@@ -56,6 +59,7 @@ class BuildReport:
             "vanished": self.vanished,
             "unchanged": self.unchanged,
             "skipped": [{"item": item, "reason": reason} for item, reason in self.skipped],
+            "phi": self.phi.to_dict(),
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 2),
         }
@@ -104,6 +108,7 @@ def build_index(
     options: BuildOptions,
     hash_subject: Callable[[str], str] | bool,
     calibrate: Callable[[Index], Mapping[str, Any]] | bool,
+    phi: str | None,
 ) -> Index:
     """See ``Index.build``."""
     from ragvlm.index.writer import Writer
@@ -113,7 +118,9 @@ def build_index(
     if isinstance(corpus, str | Path):
         from ragvlm.corpus import Corpus
 
-        corpus = Corpus.load(corpus)
+        corpus = Corpus.load(corpus, phi=phi or REDACT)
+    elif phi is not None and phi != corpus.phi.mode:
+        raise InputError(f"phi is {phi!r}, but the corpus was read with {corpus.phi.mode!r}: say so to Corpus.load")
     root = Path(path) if path is not None else Path("indexes") / corpus.name
     _check_target(root)
     if encoder is None or isinstance(encoder, str):

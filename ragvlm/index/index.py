@@ -70,6 +70,7 @@ class Index:
         wait: bool = False,
         hash_subject: Callable[[str], str] | bool = True,
         calibrate: Callable[[Index], Mapping[str, Any]] | bool = True,
+        phi: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Index:
         """Index ``corpus`` into the folder ``path`` (default: indexes/NAME), or bring that index up to date.
@@ -84,7 +85,8 @@ class Index:
         study ids: True by keyed hashes with the user's key (``ragvlm.pseudonym``), False not at all, or a function
         whose ``fingerprint`` attribute names its key. ``calibrate`` measures what abstention and evidence need on the
         corpus itself (``ragvlm.calibration``); False leaves it out, a function is given the index and returns a JSON
-        object of its own. ``progress`` is called with the records done and all records. The result has ``report``.
+        object of its own. ``phi`` is that of ``Corpus.load``, where ``corpus`` is a path. ``progress`` is called with
+        the records done and all records. The result has ``report``.
 
         Raises CorpusError where nothing can be indexed, InputError where ``path`` holds something else,
         EncoderMismatchError where another encoder built the index, StoreError where another process writes it.
@@ -104,7 +106,7 @@ class Index:
             wait=wait,
             progress=progress,
         )
-        return build_index(corpus, path, encoder, encoder_options or {}, options, hash_subject, calibrate)
+        return build_index(corpus, path, encoder, encoder_options or {}, options, hash_subject, calibrate, phi)
 
     @classmethod
     def open(

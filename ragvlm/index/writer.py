@@ -200,6 +200,7 @@ class Writer:
             vanished=vanished,
             unchanged=len(self.kept),
             skipped=tuple(self.skipped),
+            phi=self.corpus.phi,
             seconds=seconds,
             images_per_second=self.coder.pictures / seconds if seconds > 0 else 0.0,
         )

@@ -40,6 +40,7 @@ def test_report(corpus, out):
         "vanished": 0,
         "unchanged": 0,
         "skipped": [],
+        "phi": {"mode": "redact", "records": 0, "found": {}},
         "seconds": 0,
         "images_per_second": 0,
     }
