@@ -10,11 +10,13 @@ with a probability of at most ``alpha``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ragvlm.formats.volumes import volume_of
 
 if TYPE_CHECKING:
     from ragvlm.index import Index
@@ -101,16 +103,24 @@ def _leave_one_out(index: Index, store: VectorStore, rows: Int64, sample: Int64,
     for reach in (min(8 * NEIGHBOURS, len(store)), len(store)):
         scores, positions = store.search(vectors, reach)
         found = [
-            [
-                float(score)
+            _firsts(
+                (volume_of(index.records[int(rows[position])]), float(score))
                 for score, position in zip(scores[i], positions[i], strict=True)
                 if _stranger(index, int(rows[own]), int(rows[position]))
-            ][:NEIGHBOURS]
+            )
             for i, own in enumerate(sample)
         ]
         if all(len(similarities) == NEIGHBOURS for similarities in found):
             break
     return found
+
+
+def _firsts(found: Iterable[tuple[str, float]]) -> list[float]:
+    """At most NEIGHBOURS scores, best first; of a volume's slices the nearest counts, as in a search."""
+    best: dict[str, float] = {}
+    for volume, score in found:
+        best.setdefault(volume, score)
+    return list(best.values())[:NEIGHBOURS]
 
 
 def _stranger(index: Index, row: int, other: int) -> bool:

@@ -79,7 +79,7 @@ class Corpus:
         root = place if folder else place.parent
         found = _expanded(chain(missed, remote.local_pictures(chosen.read(place, asked))), root, options or {})
         corpus = cls._checked(found, root, place.name if folder else place.stem, phi, strict)
-        named = {Locator.of(root / record.image).path for record in corpus if record.image is not None}
+        named = {Locator.of(root / record.image).resolved().path for record in corpus if record.image is not None}
         named |= {str(root / skipped.item) for skipped in corpus.skipped}
         unlisted = tuple(image for image in pictures(place, []) if str(place / image) not in named) if folder else ()
         return replace(corpus, reader=chosen.name, unlisted=unlisted)

@@ -17,7 +17,8 @@ from ragvlm.generators import load_generator
 from ragvlm.index import Index
 from ragvlm.prompt import clean, prompt_hash
 from ragvlm.queries import as_query
-from ragvlm.retrieve import Retrieved, SearchOptions, retrieve
+from ragvlm.retrieve import Retrieved, retrieve
+from ragvlm.searching import SearchOptions
 from ragvlm.templates import DEFAULT, load_template
 from ragvlm.types import Context, Description, Evidence, Float32, Generator, Prompt, Query
 from ragvlm.writing import Writer

@@ -90,7 +90,7 @@ def open_image(
     try:
         if isinstance(source, np.ndarray | Image.Image):
             return _from_memory(source, wanted)
-        place = Locator.of(source) if isinstance(source, str | Path) else Locator("")
+        place = Locator.of(source).resolved() if isinstance(source, str | Path) else Locator("")
         return _open_place(place, source, wanted)
     except (ImageError, MissingExtraError) as error:
         raise ImageError(f"{label}: {error}") from error
@@ -137,7 +137,7 @@ def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> 
     Raises ImageError as ``open_image`` does.
     """
     label = _label(source)
-    place = Locator.of(source) if isinstance(source, str | Path) else Locator("")
+    place = Locator.of(source).resolved() if isinstance(source, str | Path) else Locator("")
     try:
         if place.parts or (place.path and format_of(place.file)):
             return ImageInfo(*open_image(source, max_pixels=max_pixels).size, n_pages=1)

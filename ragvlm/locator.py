@@ -3,7 +3,8 @@
 A record's ``image`` is such a text. After the path and a ``#`` stand pairs ``key=value``, joined by ``&``; values are
 percent-encoded (RFC 3986), so that one may hold a path: ``shard.tar#member=a%2F1.jpg``. A path without pairs is the
 file itself. A file whose own name ends like pairs is taken as it is: what is there comes before what could be meant.
-What the keys mean is the matter of the file's format (``ragvlm.formats``).
+What the keys mean is the matter of the file's format (``ragvlm.formats``), but for one: ``file`` is the keyed hash of a
+path below the one that is named (``ragvlm.hidden``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from ragvlm.errors import ImageError
+from ragvlm.hidden import find
 
 _PAIR = r"[a-z][a-z0-9_]*=[^#&=/\\]*"
 _PAIRS = re.compile(rf"{_PAIR}(?:&{_PAIR})*")
@@ -45,7 +47,14 @@ class Locator:
     @property
     def file(self) -> Path:
         """The file (or the folder that holds a series)."""
-        return Path(self.path)
+        hidden = self.parts.get("file")
+        return Path(self.path) if hidden is None else find(Path(self.path), hidden)
+
+    def resolved(self) -> Locator:
+        """The same with the file's true name."""
+        if "file" not in self.parts:
+            return self
+        return Locator(str(self.file), {key: value for key, value in self.parts.items() if key != "file"})
 
     def but(self, **parts: str | int | None) -> Locator:
         """The same with other ``parts``; one that is None is taken away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,11 +33,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_folder(path: Path) -> str:
-    """Hex SHA-256 over the names and digests of the files in a folder, those below it left out."""
+def sha256_files(paths: Iterable[Path]) -> str:
+    """Hex SHA-256 over the digests of files, in their order."""
     digest = hashlib.sha256()
-    for file in sorted(entry for entry in path.iterdir() if entry.is_file()):
-        digest.update(f"{file.name}\0{sha256_file(file)}\n".encode(errors="surrogateescape"))
+    for path in paths:
+        digest.update(sha256_file(path).encode())
     return digest.hexdigest()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ragvlm.errors import InputError
+from ragvlm.errors import ImageError, InputError
+from ragvlm.formats import find_format, stack
 from ragvlm.images import SUPPORTED_SUFFIXES, open_image
 from ragvlm.locator import Locator
 from ragvlm.types import Query
@@ -22,10 +23,24 @@ def as_query(item: Any, *, subject_id: str | None = None, picture: bool = False)
     if isinstance(item, str) and not item.strip():
         raise InputError("the query is empty: give a picture's path or some words")
     if isinstance(item, Path) or (isinstance(item, str) and (picture or _is_path(item))):
-        return Query(id=str(item), image=open_image(item), subject_id=subject_id)
+        return _picture(item, subject_id)
     if isinstance(item, str):
         return Query(id=item, text=item, subject_id=subject_id)
     return Query(id=_name(item), image=open_image(item), subject_id=subject_id)
+
+
+def _picture(item: str | Path, subject_id: str | None) -> Query:
+    """The picture at a path; of a volume file or a series folder its slices."""
+    place = Locator.of(item).resolved()
+    try:
+        places = stack(place)
+    except ImageError as error:
+        raise ImageError(f"{item}: {error}") from error
+    if len(places) < 2:
+        return Query(id=str(item), image=open_image(item), subject_id=subject_id)
+    names = (next(f"{key} {one.parts[key]}" for key in ("slice", "frame") if key in one.parts) for one in places)
+    slices = {name: open_image(str(one), name=str(item)) for name, one in zip(names, places, strict=True)}
+    return Query(str(item), list(slices.values())[len(slices) // 2], subject_id=subject_id, slices=slices)
 
 
 def _is_path(text: str) -> bool:
@@ -33,7 +48,8 @@ def _is_path(text: str) -> bool:
     if place.file.suffix.lower() in SUPPORTED_SUFFIXES:
         return True
     try:
-        return place.file.is_file() or (bool(place.parts) and place.file.is_dir())
+        folder = place.file.is_dir() and (bool(place.parts) or find_format(b"", place.file) is not None)
+        return folder or place.file.is_file()
     except (OSError, ValueError):  # words can be longer than a path may be, or hold a NUL
         return False
 

@@ -1,10 +1,12 @@
-"""What the tasks beside description find: frozen, JSON by themselves, a person's lines by ``str``."""
+"""What is found, as JSON; the tasks beside description find frozen classes, a person's lines by ``str``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ragvlm.types import Hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,19 @@ class Classification:
             "classifier": self.classifier,
             **self.provenance,
         }
+
+
+def hit_to_dict(hit: Hit, *, provenance: bool = False) -> dict[str, Any]:
+    """``hit`` as JSON types: rank, id, score, caption, image; with ``provenance`` source, licence, duplicate too."""
+    out: dict[str, Any] = {
+        "rank": hit.rank,
+        "id": hit.record.id,
+        "score": round(hit.score, 6),
+        "caption": hit.record.caption,
+        "image": hit.record.image,
+    }
+    if hit.query_slice is not None:
+        out["query_slice"] = hit.query_slice
+    if provenance:
+        out |= {"source": hit.record.source, "licence": hit.record.licence, "duplicate": hit.duplicate}
+    return out

@@ -8,73 +8,27 @@ Buettcher 2009, doi 10.1145/1571941.1572114) or by calibrated scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ragvlm.duplicates import duplicates_of
+from ragvlm.encoders.pooling import pool
 from ragvlm.errors import InputError
-from ragvlm.filters import Filter, FilteringStore
+from ragvlm.filters import FilteringStore
+from ragvlm.formats.volumes import volume_of
 from ragvlm.fusion import Ranking, diversify, mean_calibrated, reciprocal_rank
 from ragvlm.queries import as_query
+from ragvlm.searching import SearchOptions
 from ragvlm.types import Context, Float32, Hit, Query, Record
 
 if TYPE_CHECKING:
     from ragvlm.index import Index
     from ragvlm.types import Int64, VectorStore
 
-MODES = ("auto", "image", "text", "fused")
-FUSIONS = ("rrf", "score")
-DUPLICATES = ("report", "exclude", "off")
 FEEDBACK = 5  # references whose mean vector asks the other index
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions:
-    """How to search; every field can be given to ``Index.search``, ``Describer`` and the command alike.
-
-    mode: which ranking ("auto": pictures rank pictures, words rank captions, both together are fused).
-    fusion: "rrf" (reciprocal rank) or "score" (mean of the two similarities, each on the scale
-    of the corpus' own).
-    duplicates: what becomes of references that show the query's own picture: "report" marks them in
-    ``Hit.duplicate``, "exclude" leaves them out, "off" doesn't look.
-    exclude_subject: leave out references of the query's own subject, before the cut to k.
-    exclude_ids: ids of records to leave out. diversity: 0 ranks by similarity alone, towards 1 by difference
-    from what stands above (maximal marginal relevance, Carbonell and Goldstein 1998, doi 10.1145/290941.291025).
-    with_text: keep only references that have a caption or labels. where: keep only references that a ``Filter``
-    allows; a mapping such as {"stain": "DAPI", "nuclei": {2, 3}} or words such as ["stain=DAPI"] become one in ``of``.
-    """
-
-    mode: str = "auto"
-    fusion: str = "rrf"
-    duplicates: str = "report"
-    exclude_subject: bool = True
-    exclude_ids: frozenset[str] = frozenset()
-    diversity: float = 0.0
-    with_text: bool = False
-    where: Filter = field(default_factory=Filter)
-
-    @classmethod
-    def of(cls, **options: Any) -> SearchOptions:
-        """The options by name. Raises InputError for a name that is none."""
-        known = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise InputError(f"there is no option {name!r}: choose among {', '.join(known)}")
-        return cls(**options | {"where": Filter.of(options.get("where"))})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The options as JSON types."""
-        return asdict(self) | {"exclude_ids": sorted(self.exclude_ids), "where": self.where.to_dict()}
-
-    def __post_init__(self) -> None:
-        for name, known in (("mode", MODES), ("fusion", FUSIONS), ("duplicates", DUPLICATES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} {getattr(self, name)!r} is unknown: choose one of {', '.join(known)}")
-        if not 0 <= self.diversity < 1:
-            raise InputError(f"diversity is {self.diversity}: choose a number from 0 to below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +70,9 @@ def retrieve(
         return []
     modes = [_mode(query, options.mode, index) for query in queries]
     options = replace(options, where=options.where.resolved(index.records)) if options.where else options
-    images, texts = _encode(index, queries, modes)
+    pictures, texts = _encode(index, queries, modes)
     return [
-        _Search(index, query, mode, options, images.get(i), texts.get(i)).run(k, nearest)
+        _Search(index, query, mode, options, pictures.get(i), texts.get(i)).run(k, nearest)
         for i, (query, mode) in enumerate(zip(queries, modes, strict=True))
     ]
 
@@ -148,12 +102,17 @@ def _mode(query: Query, mode: str, index: Index) -> str:
 def _encode(
     index: Index, queries: Sequence[Query], modes: Sequence[str]
 ) -> tuple[dict[int, Float32], dict[int, Float32]]:
-    """Image and text vectors by position in ``queries``: one batch for each tower."""
+    """Image vectors (slices, dim) and text vectors (dim,) by position in ``queries``: a batch for each tower."""
     # words beside a picture that alone is to rank pictures are a question to the generator
     spoken = [query.image is None or mode != "image" for query, mode in zip(queries, modes, strict=True)]
-    pictures = {i: query.image for i, query in enumerate(queries) if query.image is not None}
+    pictures = {
+        i: (list(query.slices.values()) or [query.image]) for i, query in enumerate(queries) if query.image is not None
+    }
     words = {i: query.text for i, query in enumerate(queries) if query.text and spoken[i]}
-    images = index.encoder.encode_images(list(pictures.values())) if pictures else np.empty((0, 0), np.float32)
+    every = [picture for slices in pictures.values() for picture in slices]
+    vectors = index.encoder.encode_images(every) if every else np.empty((0, 0), np.float32)
+    ends = np.cumsum([len(slices) for slices in pictures.values()], dtype=int)
+    images = [vectors[end - len(slices) : end] for end, slices in zip(ends, pictures.values(), strict=True)]
     texts = index.encoder.encode_texts(list(words.values())) if words else np.empty((0, 0), np.float32)
     return dict(zip(pictures, images, strict=True)), dict(zip(words, texts, strict=True))
 
@@ -167,24 +126,33 @@ class _Search:
         query: Query,
         mode: str,
         options: SearchOptions,
-        image: Float32 | None,
+        slices: Float32 | None,
         text: Float32 | None,
     ) -> None:
         self.index, self.query, self.mode, self.options = index, query, mode, options
-        self.image, self.text = image, text
+        image = pool(slices, [len(slices)])[0] if slices is not None else None
+        self.slices, self.image, self.text = slices, image, text
         self.subject = index.pseudonym(query.subject_id) if query.subject_id is not None else None
         self.duplicates = duplicates_of(index, query, image) if options.duplicates != "off" else {}
+        self.copied = {volume_of(index.records[row]) for row in self.duplicates}
 
     def run(self, k: int, nearest: int) -> Retrieved:
         ranking = self._ranking(k if self.options.diversity == 0 else 4 * k)
         if self.options.diversity > 0:
             ranking = self._diversify(ranking)
         hits = tuple(
-            Hit(self._located(row), score, rank, self.duplicates.get(row))
+            Hit(self._located(row), score, rank, self.duplicates.get(row), self._slice(row))
             for rank, (row, score) in enumerate(ranking[:k], start=1)
         )
         near = self._rank_images(self.image, nearest) if nearest and self.image is not None else []
         return Retrieved(Context(self.query, hits), tuple(score for _, score in near))
+
+    def _slice(self, row: int) -> str | None:
+        """Which slice of the query is nearest to the reference; None where either has no picture, or the query one."""
+        if self.slices is None or len(self.slices) < 2:
+            return None
+        similarities = self.slices @ self.index.image_embeddings([row])[0]
+        return None if np.isnan(similarities).any() else list(self.query.slices)[int(np.argmax(similarities))]
 
     def _located(self, row: int) -> Record:
         """The record with its picture's whole path, so that whoever gets the hit can open it."""
@@ -260,11 +228,11 @@ class _Search:
             return []
         for reach in (min(4 * depth + 32, len(store)), len(store)):
             scores, positions = self._ask(store, vector[None, :], max(reach, 1))
-            found = [
+            found = self._once(
                 (int(rows[position]), float(score))
                 for score, position in zip(scores[0], positions[0], strict=True)
                 if self._eligible(int(rows[position]))
-            ]
+            )
             if len(found) >= depth:
                 break
         return found[:depth]
@@ -276,10 +244,19 @@ class _Search:
             return store.search_where(vector, reach, self.options.where, other)
         return store.search(vector, reach)
 
+    def _once(self, ranking: Iterable[tuple[int, float]]) -> Ranking:
+        """``ranking`` with the first record of each volume alone, unless all slices are asked for."""
+        if self.options.slices == "all":
+            return list(ranking)
+        first: dict[str, tuple[int, float]] = {}
+        for row, score in ranking:
+            first.setdefault(volume_of(self.index.records[row]), (row, score))
+        return list(first.values())
+
     def _eligible(self, row: int) -> bool:
         record: Record = self.index.records[row]
         own = self.options.exclude_subject and self.subject is not None and record.subject_id == self.subject
-        double = self.options.duplicates == "exclude" and row in self.duplicates
+        double = self.options.duplicates == "exclude" and volume_of(record) in self.copied
         silent = self.options.with_text and not (record.caption or record.labels)
         left_out = own or double or silent or record.id in self.options.exclude_ids
         return not left_out and self.options.where.allows(record)

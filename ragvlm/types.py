@@ -51,12 +51,16 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for: a picture, words, or both. ``id`` is how results name it (a path, or the words)."""
+    """What is looked for: a picture, words, or both. ``id`` is how results name it (a path, or the words).
+
+    Of a volume ``slices`` are the pictures by name, in order, and ``image`` is the middle one.
+    """
 
     id: str
     image: Image | None = None
     text: str | None = None
     subject_id: str | None = None
+    slices: Mapping[str, Image] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,15 @@ class Hit:
     """A retrieved record. ``score`` is a similarity (higher is closer); ``rank`` starts at 1.
 
     ``duplicate`` says that the reference shows the query's own picture: ``"exact"`` (equal pixels) or
-    ``"near"`` (almost equal embedding and perceptual hash); ``None`` otherwise.
+    ``"near"`` (almost equal embedding and perceptual hash); ``None`` otherwise. ``query_slice`` names the slice of
+    a volume as query that is nearest to the reference.
     """
 
     record: Record
     score: float
     rank: int
     duplicate: str | None = None
+    query_slice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,8 @@ class Description:
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``ragvlm describe --json`` prints, made of JSON types alone."""
+        from ragvlm.results import hit_to_dict
+
         return {
             "image": self.query_id,
             "text": self.text,
@@ -170,20 +178,6 @@ class Description:
             "provenance": dict(self.provenance),
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
         }
-
-
-def hit_to_dict(hit: Hit, *, provenance: bool = False) -> dict[str, Any]:
-    """``hit`` as JSON types: rank, id, score, caption, image; with ``provenance`` source, licence, duplicate too."""
-    out: dict[str, Any] = {
-        "rank": hit.rank,
-        "id": hit.record.id,
-        "score": round(hit.score, 6),
-        "caption": hit.record.caption,
-        "image": hit.record.image,
-    }
-    if provenance:
-        out |= {"source": hit.record.source, "licence": hit.record.licence, "duplicate": hit.duplicate}
-    return out
 
 
 @runtime_checkable

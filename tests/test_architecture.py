@@ -13,8 +13,8 @@ ORDER = re.findall(
     r"\w+",
     """
     __init__ types results errors filters paths braces remote privacy phi pseudonym registry pixels tiff jpeg streams
-    locator microscopy slides formats images readers corpus simulate
-    encoders labelsets classifiers stores index queries duplicates fusion retrieve abstain
+    hidden locator microscopy slides formats images readers corpus simulate
+    encoders labelsets classifiers stores index queries duplicates fusion searching retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
     measures statistics evaluation
     catalogue modelpage report terminal arguments output commands cli __main__

@@ -18,7 +18,7 @@ from ragvlm.describe import Describer
 from ragvlm.errors import ImageError, InputError
 from ragvlm.formats import Source
 from ragvlm.images import image_info, open_image
-from ragvlm.index import prepare
+from ragvlm.index import prepare, scan
 from ragvlm.locator import Locator
 from ragvlm.report import render_report
 from ragvlm.types import Record
@@ -99,7 +99,7 @@ def test_a_corpus_takes_places_and_knows_their_file(pages):
 
 def test_an_index_of_places_is_searched_described_and_shown(pages, tmp_path_factory, monkeypatch):
     counted = Counter()
-    monkeypatch.setattr(prepare, "sha256_file", lambda path: counted.update([path]) or paths.sha256_file(path))
+    monkeypatch.setattr(scan, "sha256_file", lambda path: counted.update([path]) or paths.sha256_file(path))
     corpus = corpus_of(pages)
     folder = tmp_path_factory.mktemp("out") / "index"
     index = build(corpus, folder, store="numpy")
@@ -116,11 +116,11 @@ def test_an_index_of_places_is_searched_described_and_shown(pages, tmp_path_fact
 def test_a_series_is_a_folder_with_parts(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(name.encode())
-    digests = prepare.FileDigests()
+    digests = prepare.FileDigests(scan.Scan())
     before = digests(Locator.of(f"{tmp_path}#slice=1"))
     assert digests(Locator.of(f"{tmp_path}#slice=2")) == before
     (tmp_path / "a").write_bytes(b"other")
-    assert prepare.FileDigests()(Locator.of(f"{tmp_path}#slice=1")) != before
+    assert prepare.FileDigests(scan.Scan())(Locator.of(f"{tmp_path}#slice=1")) != before
     kept = Corpus.from_records([Record(id="x", image=f"{tmp_path.name}#slice=1")], root=tmp_path.parent)
     assert kept.image_path(kept.records[0]) == tmp_path.parent / f"{tmp_path.name}#slice=1"
 

@@ -29,7 +29,7 @@ def search(
 ) -> None:
     """Find the references nearest to a picture or words."""
     from ragvlm.index import Index
-    from ragvlm.types import hit_to_dict
+    from ragvlm.results import hit_to_dict
 
     chosen = arg.options(encoder_option, "--encoder-option", device=device, trust_remote_code=trust_remote_code)
     hits = Index.open(index_dir, encoder_options=chosen).search(

@@ -15,7 +15,8 @@ from ragvlm.errors import InputError
 from ragvlm.evaluation.cases import Case
 from ragvlm.evaluation.split import subject_of
 from ragvlm.evaluation.suite import CONTROLS, Suite
-from ragvlm.retrieve import Retrieved, SearchOptions, retrieve
+from ragvlm.retrieve import Retrieved, retrieve
+from ragvlm.searching import SearchOptions
 from ragvlm.types import Context, Hit, Query, Record
 
 if TYPE_CHECKING:

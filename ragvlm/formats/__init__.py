@@ -14,7 +14,8 @@ from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 from PIL import Image
 
 from ragvlm.errors import InputError
-from ragvlm.formats.dicom import Dicom
+from ragvlm.formats.dicom import Dicom, DicomSeries
+from ragvlm.formats.nifti import Nifti
 from ragvlm.formats.slide import SlideFormat
 from ragvlm.formats.stack import StackFormat
 from ragvlm.formats.tar import Tar
@@ -68,7 +69,8 @@ class Format(Protocol):
 class Expander(Protocol):
     """A Format of which one file makes many records: the slices of a volume, the tiles of a slide.
 
-    ``options`` are the names of what may be asked for, as ``slices`` or ``tile``.
+    ``options`` are the names of what may be asked for, as ``slices`` or ``tile``. It may have ``whole``, the parts with
+    which a place still means all of the file (as ``series`` in a folder of several).
     """
 
     options: frozenset[str]
@@ -81,7 +83,16 @@ class Expander(Protocol):
         ...
 
 
-FORMATS: tuple[Format, ...] = (Dicom(), Tar(), SlideFormat(), StackFormat())
+@runtime_checkable
+class Stacked(Protocol):
+    """A Format whose whole file, asked for as one picture, is many: a volume as a query, or as a record."""
+
+    def stack(self, place: Locator) -> list[Locator]:
+        """The places of the pictures that ``place`` stands for, in order. Raises ImageError."""
+        ...
+
+
+FORMATS: tuple[Format, ...] = (Dicom(), DicomSeries(), Nifti(), Tar(), SlideFormat(), StackFormat())
 """All formats; the first that matches opens the file."""
 
 
@@ -104,9 +115,9 @@ def expand(record: Record, root: Path, options: Mapping[str, Any]) -> Iterator[R
     A record that names a place in its file stays as it is. Raises as ``Expander.expand`` does.
     """
     place = Locator.of(root / record.image) if record.image is not None else None
-    if place is None or place.parts or place.file.suffix.lower() in _PLAIN or not (known := format_of(place.file)):
+    if place is None or place.file.suffix.lower() in _PLAIN or not (known := format_of(place.file)):
         yield record
-    elif isinstance(known, Expander):
+    elif isinstance(known, Expander) and place.parts.keys() <= getattr(known, "whole", set()):
         yield from known.expand(record, place.file, {k: v for k, v in options.items() if k in known.options})
     else:
         yield record
@@ -131,3 +142,19 @@ def format_of(path: Path) -> Format | None:
             return find_format(stream.read(START), path)
     except (OSError, ValueError):  # what can't be read is told by whoever opens the picture
         return None
+
+
+def stack(place: Locator) -> list[Locator]:
+    """The pictures that ``place`` stands for: the slices of a whole volume, else itself. Raises ImageError."""
+    known = format_of(place.file)
+    single = place.parts.keys() & {"slice", "frame"}
+    return [place] if single or not isinstance(known, Stacked) else known.stack(place)
+
+
+def files_of(place: Locator) -> list[Path]:
+    """The files that the picture at ``place`` is made of: one, but for a folder. Raises ImageError and OSError."""
+    path = place.file
+    if not path.is_dir():
+        return [path]
+    known = format_of(path)
+    return known.files(place) if isinstance(known, DicomSeries) else sorted(f for f in path.iterdir() if f.is_file())

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ragvlm.encoders.pooling import pool
 from ragvlm.errors import StoreError
 from ragvlm.index.prepare import Prepared
 from ragvlm.index.segments import Row
@@ -58,17 +59,18 @@ class RowEncoder:
             yield batch
 
     def _encode(self, batch: Sequence[Prepared]) -> list[Row]:
-        pictured = [item.input for item in batch if item.input is not None]
+        sizes = [len(item.inputs) for item in batch if item.inputs]
+        pictured = [one for item in batch for one in item.inputs]
         texts = [item.row.record.caption for item in batch if item.row.record.caption is not None]
         # an encoder of a third party may have the protocol's two methods alone
         encode_inputs = getattr(self.encoder, "encode_inputs", self.encoder.encode_images)
-        pictures = iter(self._checked(encode_inputs(pictured), len(pictured), "image") if pictured else ())
+        pictures = iter(pool(self._checked(encode_inputs(pictured), len(pictured), "image"), sizes) if pictured else ())
         captions = iter(self._checked(self.encoder.encode_texts(texts), len(texts), "text") if texts else ())
         self.pictures += len(pictured)
         return [
             replace(
                 item.row,
-                image_embedding=next(pictures) if item.input is not None else None,
+                image_embedding=next(pictures) if item.inputs else None,
                 text_embedding=next(captions) if item.row.record.caption is not None else None,
             )
             for item in batch

@@ -16,12 +16,13 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ragvlm.errors import CorpusError, ImageError
+from ragvlm.formats import files_of, stack
 from ragvlm.images import open_image, perceptual_hash, pixel_hash
 from ragvlm.index.budget import Budget
 from ragvlm.index.scan import Scan
 from ragvlm.index.segments import Row, hash_row
 from ragvlm.locator import Locator
-from ragvlm.paths import sha256_folder
+from ragvlm.paths import sha256_files
 from ragvlm.types import Encoder, Record, Skipped
 
 if TYPE_CHECKING:
@@ -39,18 +40,17 @@ _BYTES_PER_PIXEL = 8  # Pillow keeps four bytes, and turning to RGB makes a copy
 class Prepared:
     """A row that lacks its embeddings, and what the encoder takes of its picture (``bytes`` of memory), if it has one.
 
-    ``input`` is the RGB picture itself for encoders that have no ``image_input``.
+    ``inputs`` are several where the picture is a volume: its slices. They are RGB pictures for encoders that have no
+    ``image_input``.
     """
 
     row: Row
-    input: Any = None
+    inputs: tuple[Any, ...] = ()
 
     @property
     def bytes(self) -> int:
-        """About how much memory ``input`` holds."""
-        size = getattr(self.input, "nbytes", None)
-        # Pillow keeps 4 bytes a pixel
-        return size if size is not None else 4 * getattr(self.input, "width", 0) * getattr(self.input, "height", 0)
+        """About how much memory ``inputs`` hold."""
+        return sum(_bytes(one) for one in self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,28 @@ class Preparer:
             if self.known.get(stored.id) == row_hash:
                 return Unchanged(stored.id)
             if path is None:
-                return Prepared(Row(stored, row_hash), None)
-            image = open_image(path, max_pixels=self.max_pixels, name=item, side=self._side, admit=hold)
+                return Prepared(Row(stored, row_hash))
+            middle, inputs = self._open(Locator.of(path), item, hold)
         except (OSError, UnicodeEncodeError) as error:
             return Skipped(item, getattr(error, "strerror", None) or "its name is not valid UTF-8: rename it")
         except (ImageError, CorpusError) as error:
             return Skipped(item, str(error).removeprefix(f"{item}: "))
-        row = Row(stored, row_hash, file_hash, pixel_hash(image), perceptual_hash(image))
-        return Prepared(row, self._input(image))
+        return Prepared(Row(stored, row_hash, file_hash, pixel_hash(middle), perceptual_hash(middle)), inputs)
+
+    def _open(
+        self, place: Locator, name: str, hold: Callable[[int, int], None] | None
+    ) -> tuple[Image, tuple[Any, ...]]:
+        """The picture (of a volume its middle slice), and what the encoder takes of it (of all its slices)."""
+        # a record that is a volume as a whole says how many slices it stands for
+        places = stack(place) if "slices" in place.parts else [place]
+        middle, inputs = None, []
+        for n, one in enumerate(places):
+            image = open_image(str(one), max_pixels=self.max_pixels, name=name, side=self._side, admit=hold)
+            inputs.append(self._input(image))
+            middle = image if middle is None or n == len(places) // 2 else middle
+        if middle is None:
+            raise ImageError("holds no slices")
+        return middle, tuple(inputs)
 
     def stream(self, records: Sequence[Record]) -> Generator[Outcome]:
         """The outcomes in the order of ``records``; at most AHEAD, with AHEAD_BYTES of pixels, are not yet taken."""
@@ -145,6 +159,12 @@ class Preparer:
         return replace(record, image=image, caption=caption, subject_id=subject, study_id=study)
 
 
+def _bytes(taken: Any) -> int:
+    size: int | None = getattr(taken, "nbytes", None)
+    # Pillow keeps 4 bytes a pixel
+    return size if size is not None else 4 * getattr(taken, "width", 0) * getattr(taken, "height", 0)
+
+
 def _held(outcome: Outcome | None) -> int:
     return outcome.bytes if isinstance(outcome, Prepared) else 0
 
@@ -158,16 +178,20 @@ class FileDigests:
         self._known: dict[str, Future[str]] = {}
 
     def __call__(self, place: Locator) -> str:
-        """Hex digest of the file at ``place``, of a folder over its files' names and digests. Raises OSError."""
+        """Hex digest of the file at ``place``, of a series over its files' digests. Raises OSError, ImageError."""
         if not place.parts:
             return self._scan.digest(place.file)
+        # under the name that may be shown: what is remembered lies in the index
+        name = str(place.but(**{key: None for key in place.parts if key not in ("file", "series")}))
         with self._lock:
-            asked = place.path in self._known
-            digest = self._known.setdefault(place.path, Future())
+            asked = name in self._known
+            digest = self._known.setdefault(name, Future())
         if not asked:
             try:
-                digest.set_result(sha256_folder(place.file) if place.file.is_dir() else self._scan.digest(place.file))
-            except OSError as error:
+                path = place.file
+                files = files_of(place) if path.is_dir() else []
+                digest.set_result(sha256_files(files) if files else self._scan.digest(path, name))
+            except (OSError, ImageError) as error:
                 digest.set_exception(error)
         return digest.result()
 

@@ -56,14 +56,18 @@ class Scan:
         except (OSError, KeyError, TypeError, pa.ArrowException):
             return cls()
 
-    def digest(self, path: Path) -> str:
-        """Hex SHA-256 of the file ``path``, read only where it may have changed. Raises OSError."""
+    def digest(self, path: Path, name: str | None = None) -> str:
+        """Hex SHA-256 of the file ``path``, read only where it may have changed; ``name`` is kept instead of it.
+
+        Raises OSError.
+        """
+        name = name or str(path)
         now, status = time.time_ns(), path.stat()
         times = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        known = self._known.get(str(path))
+        known = self._known.get(name)
         digest = known.sha256 if known is not None and known[:3] == times else sha256_file(path)
         if TRUSTED and max(times[1:]) < now - SETTLED:
-            self._seen[str(path)] = Seen(*times, digest)
+            self._seen[name] = Seen(*times, digest)
         return digest
 
     def write(self, root: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ragvlm.errors import CorpusError, InputError
 from ragvlm.readers.delimited import DelimitedReader
+from ragvlm.readers.dicomfolder import DicomFolderReader
 from ragvlm.readers.flatfolder import FlatFolderReader
 from ragvlm.readers.hfdataset import HfDatasetReader
 from ragvlm.readers.hfparquet import HfParquetReader
@@ -35,6 +36,7 @@ READERS = (
     MedMnistReader(),
     ImageFolderReader(),
     WebDatasetReader(),
+    DicomFolderReader(),
     LabelFolderReader(),
     FlatFolderReader(),
     JsonlReader(),

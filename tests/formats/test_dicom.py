@@ -116,7 +116,7 @@ def test_frames(tmp_path):
     assert open_image(file).tobytes() == second.tobytes()  # the middle one
     with pytest.raises(ImageError, match="has 2 frames: frame 2 does not exist"):
         open_image(f"{file}#frame=2")
-    with pytest.raises(ImageError, match="a DICOM file has no part 'slice': it has frame, window"):
+    with pytest.raises(ImageError, match="a DICOM file has no part 'slice': it has frame, slices, window"):
         open_image(f"{file}#slice=0")
 
 

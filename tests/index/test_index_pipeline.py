@@ -131,7 +131,7 @@ def test_pictures_are_prepared_while_a_batch_is_encoded():
             asked = n + 1
             if asked == 5:  # two batches are with the encoder now
                 encoder.opened.set()
-            yield Prepared(Row(Record(str(n)), "hash"), Image.new("RGB", (4, 4), (n * 20, 0, 0)))
+            yield Prepared(Row(Record(str(n)), "hash"), (Image.new("RGB", (4, 4), (n * 20, 0, 0)),))
 
     rows = list(RowEncoder(encoder, 2, 8).rows(prepared()))
     assert [row.record.id for row in rows] == [str(n) for n in range(8)]

@@ -1,0 +1,38 @@
+"""A folder of DICOM files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ragvlm.errors import CorpusError
+from ragvlm.formats import series
+from ragvlm.readers.flatfolder import no_columns
+from ragvlm.types import Record
+
+
+class DicomFolderReader:
+    """One record a series of slices, by position and orientation, and one for every other DICOM picture.
+
+    Files are known by their content. What their headers may tell is added where all records of DICOM files get it, in
+    ``ragvlm.formats.dicom``; reports come from a table beside the files, which then says what the records are.
+    """
+
+    name = "dicom-folder"
+    layout = "a folder of DICOM files"
+
+    def matches(self, path: Path) -> bool:
+        """Whether one of the first few files is DICOM."""
+        return path.is_dir() and series.sniff(path)
+
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
+        """Records without captions. Raises CorpusError, and InputError where columns are asked for."""
+        no_columns(path, columns)
+        try:
+            found = series.scan(path)
+        except OSError as error:
+            raise CorpusError(f"{path}: {error.strerror or error}") from error
+        for one in found.series:
+            yield Record(id=one.key, image=f".#series={one.key}")
+        for file in found.singles:
+            yield Record(id=file, image=file)
