@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Row:
     where: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rows:
     """The rows of ``path`` in order. ``typed`` is False where all cells are text (CSV); ``trec`` says that the file is
     one of TREC's: a row then has "prediction", a list of (document, score), or "references", gains by document."""
@@ -41,7 +42,7 @@ class Rows:
     typed: bool = True
     trec: bool = False
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Every column that any row has."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.cells))

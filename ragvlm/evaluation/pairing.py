@@ -77,12 +77,17 @@ def shared_ids(sides: Sequence[Side], common: bool) -> tuple[list[str], int]:
     first = sides[0]
     shared = set(first.ids).intersection(*(side.ids for side in sides[1:]))
     for side in sides[1:]:
-        apart = [(s, [i for i in s.ids if i not in set(other.ids)]) for s, other in ((first, side), (side, first))]
+        apart = [(s, _apart(s.ids, other.ids)) for s, other in ((first, side), (side, first))]
         if any(ids for _, ids in apart) and not (common and shared):
             told = "; ".join(f"only in {s.run.path} ({one_line(s.system)}): {first_five(i)}" for s, i in apart if i)
             advice = f"--common compares the {len(shared)} that all have" if shared else "they share none"
             raise InputError(f"different items: {told}; {advice}")
     return [i for i in first.ids if i in shared], len({i for side in sides for i in side.ids}) - len(shared)
+
+
+def _apart(ids: Sequence[str], others: Sequence[str]) -> list[str]:
+    known = set(others)
+    return [name for name in ids if name not in known]
 
 
 def check_references(sides: Sequence[Side], ids: Sequence[str]) -> None:

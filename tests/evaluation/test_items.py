@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ragvlm.errors import InputError
+from ragvlm.evaluation.filerows import read_rows
 from ragvlm.evaluation.items import read_items
 
 CAPTIONS = {"a": "A red cell.", "b": "Two cells.", "c": "No cell."}
@@ -49,6 +50,12 @@ def test_captions_are_read_from_every_format(name: str, tmp_path: Path, right: P
     assert [(i.id, i.cluster, i.prediction, i.references) for i in given.systems["p"]] == [
         (key, key, text, (text,)) for key, text in CAPTIONS.items()
     ]  # in the order of the references
+
+
+def test_columns_are_gathered_once_for_all_rows(tmp_path: Path) -> None:
+    # each item asks for them: gathered anew, 10,000 rows were looked at 10,000 times
+    rows = read_rows(write(tmp_path / "p.jsonl", said()), "predictions")
+    assert rows.columns is rows.columns
 
 
 def test_json_may_be_an_object_by_id(tmp_path: Path) -> None:
@@ -255,7 +262,7 @@ def test_files_that_can_not_be_read_are_one_line(tmp_path: Path, right: Path) ->
     assert "No such file" in refused(tmp_path / "none.jsonl", right)
     assert "is a folder" in refused(tmp_path, right)
     (tmp_path / "latin.csv").write_bytes(b"id,text\na,\xe9\n")
-    assert "latin.csv, line 2: is not UTF-8" in refused(tmp_path / "latin.csv", right)
+    assert "latin.csv, row 2: is not UTF-8" in refused(tmp_path / "latin.csv", right)
     (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
     assert "latin.json: is not UTF-8" in refused(tmp_path / "latin.json", right)
 
