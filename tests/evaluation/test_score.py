@@ -127,6 +127,49 @@ def test_rankings_of_several_systems(tmp_path: Path) -> None:
     assert silent.remarks == ("1 queries without documents: their ranking is empty",)
 
 
+# of each task: what is right, what the better and what the worse system says, and a measure
+BOX, OTHER = {"bbox": [0, 0, 4, 4], "label": "rbc"}, {"bbox": [20, 20, 24, 24], "label": "rbc"}
+TASKS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
+    "describe": ({"caption": "19 red cells"}, {"caption": "19 red cells"}, {"caption": "a lung"}, "ROUGE-L"),
+    "vqa": ({"answer": "left lung"}, {"answer": "left lung"}, {"answer": "heart"}, "token F1"),
+    "classify": ({"label": "0"}, {"probabilities": {"0": 0.9, "1": 0.1}}, {"label": "1"}, "accuracy"),
+    "retrieve": (
+        {"references": {"d1": 1}},
+        {"prediction": [["d1", 2.0], ["d2", 1.0]]},
+        {"prediction": [["d2", 1.0]]},
+        "mAP@10",
+    ),
+    "ground": ({"boxes": [BOX]}, {"boxes": [BOX | {"score": 0.5}]}, {"boxes": [OTHER | {"score": 0.5}]}, "mAP@IoU0.5"),
+    "pictures": ({"image": "a.png"}, {"image": "a.png"}, {"image": "b.png"}, "SSIM"),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_folders_of_every_task_are_compared(task: str, tmp_path: Path) -> None:
+    right, good, bad, name = TASKS[task]
+    for file, colour in (("a.png", 200), ("b.png", 20)):
+        Image.effect_noise((32, 32), colour).save(tmp_path / file)
+    ids = ("x", "y", "z")
+    truth = lines(tmp_path / "right.jsonl", [{"id": i, **right} for i in ids])
+    # the worse system answers one item as well as the better one
+    said = {"good": [good] * 3, "bad": [bad, bad, good]}
+    wanted = [name] if task == "pictures" else ()
+    for system, answered in said.items():
+        file = lines(tmp_path / f"{system}.jsonl", [{"id": i, **a} for i, a in zip(ids, answered, strict=True)])
+        score(file, truth, task=task, out=tmp_path / task / system, measures=wanted)
+    found = compare([tmp_path / task / "good", tmp_path / task / "bad"])
+    assert found.task == task
+    row = next(row for row in found.rows if row.measure == name)
+    values = [json.loads((tmp_path / task / s / "metrics.json").read_text())["systems"][s][name]["value"] for s in said]
+    assert (round(row.value_a.value, 6), round(row.value_b.value, 6)) == tuple(values)
+    assert row.difference.value == pytest.approx(values[0] - values[1], abs=2e-6)
+    assert values[0] > values[1]
+    # pictures don't stand in a folder, so their scores are compared
+    assert row.by_scores == (task == "pictures")
+    others = {row.measure: row.difference.value for row in found.rows if row.higher_is_better}
+    assert not [measure for measure, difference in others.items() if difference < 0]
+
+
 def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, right: Path) -> None:
     one = answers(tmp_path / "one.jsonl", ONE)
     with pytest.raises(InputError, match=r"holds 'one.jsonl', no scores: choose another --out"):
