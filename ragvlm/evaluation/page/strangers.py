@@ -97,7 +97,7 @@ def _risks(run: Run) -> list[Plot]:
     title = "Risk over coverage, foreign queries among the own"
     ends = "; ".join(f"{row.name} {number(row.y[-1])} where all are answered" for row in rows)
     note = "Whatever is said of a foreign query is wrong: its risk is 1. Where those come last the curve is low."
-    uri = plots.lines(rows, "coverage: share answered, nearest to the corpus first", f"risk: 1 − mean {name}")
+    uri = plots.lines(rows, "coverage: share answered, nearest first", f"risk: 1 − mean {name}")
     return [Plot(title, uri, f"{title}: {ends}.", note)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -139,10 +140,12 @@ def p_value(p: float | None) -> str:
 
 
 def least_corrected(run: Run) -> float | None:
-    """The smallest corrected p-value that these resamples allow; None where no difference was tested."""
-    tested = sum(row["p"] is not None for row in run.metrics["differences"])
-    exact = any(row.get("exact") for row in run.metrics["differences"])
-    return None if exact or not tested else min(1.0, tested / (run.metrics["resamples"] + 1))
+    """The smallest corrected p-value that these resamples allow, the correction running over the differences by one
+    measure; None where no difference was tested, or all swaps were tried for one."""
+    rows = [row for row in run.metrics["differences"] if row["p"] is not None]
+    tested = Counter(row["measure"] for row in rows).values()
+    exact = any(row.get("exact") for row in rows)
+    return None if exact or not tested else min(1.0, min(tested) / (run.metrics["resamples"] + 1))
 
 
 def _difference(figures: Figures, row: Mapping[str, Any]) -> tuple[Cell, tuple[Cell, ...]]:

@@ -93,8 +93,8 @@ def _limits(run: Run) -> list[str]:
     least = least_corrected(run)
     if least is not None and least >= SURE:
         found.append(
-            f"{len(run.metrics['differences'])} differences were tested with {run.metrics['resamples']} resamples, so "
-            f"no corrected p-value can be below {least:.3f}: ask fewer questions or draw more resamples."
+            f"Each measure has so many differences that with {run.metrics['resamples']} resamples no corrected "
+            f"p-value can be below {least:.3f}: ask fewer questions or draw more resamples."
         )
     return found
 
