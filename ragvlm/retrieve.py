@@ -8,8 +8,10 @@ Buettcher 2009, doi 10.1145/1571941.1572114) or by calibrated scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ragvlm.index import Index
     from ragvlm.types import Int64, VectorStore
 
+SPARE = 16  # neighbours beyond those wanted
 FEEDBACK = 5  # references whose mean vector asks the other index
 
 
@@ -71,10 +74,30 @@ def retrieve(
     modes = [_mode(query, options.mode, index) for query in queries]
     options = replace(options, where=options.where.resolved(index.records)) if options.where else options
     pictures, texts = _encode(index, queries, modes)
-    return [
-        _Search(index, query, mode, options, pictures.get(i), texts.get(i)).run(k, nearest)
+    searches = [
+        _Search(index, query, mode, options, pictures.get(i), texts.get(i))
         for i, (query, mode) in enumerate(zip(queries, modes, strict=True))
     ]
+    _ask_together(index, searches, k, nearest)
+    return [search.run(k, nearest) for search in searches]
+
+
+def _ask_together(index: Index, searches: Sequence[_Search], k: int, nearest: int) -> None:
+    """Ask each store once for what several queries will ask it first."""
+    wanted: dict[tuple[str, int], list[tuple[_Search, Float32]]] = {}
+    for search in searches:
+        for kind, vector, depth in search.first(k, nearest):
+            wanted.setdefault((kind, depth), []).append((search, vector))
+    for (kind, depth), asked in wanted.items():
+        store = index.image_store if kind == "image" else index.text_store
+        if store is not None and len(asked) > 1:
+            scores, positions = store.search(np.stack([vector for _, vector in asked]), _reach(depth, store))
+            for (search, vector), own, at in zip(asked, scores, positions, strict=True):
+                search.ahead[kind, depth] = (vector, own, at)
+
+
+def _reach(depth: int, store: VectorStore) -> int:
+    return max(1, min(depth + SPARE, len(store)))  # some of them may not be eligible
 
 
 def _mode(query: Query, mode: str, index: Index) -> str:
@@ -132,19 +155,34 @@ class _Search:
         self.index, self.query, self.mode, self.options = index, query, mode, options
         image = pool(slices, [len(slices)])[0] if slices is not None else None
         self.slices, self.image, self.text = slices, image, text
+        self.ahead: dict[tuple[str, int], tuple[Float32, Float32, Int64]] = {}
         self.subject = index.pseudonym(query.subject_id) if query.subject_id is not None else None
         self.duplicates = duplicates_of(index, query, image) if options.duplicates != "off" else {}
         self.copied = {volume_of(index.records[row]) for row in self.duplicates}
 
+    def first(self, k: int, nearest: int) -> list[tuple[str, Float32, int]]:
+        """What ``run`` will surely ask, as (kind, vector, depth); nothing where the store itself filters."""
+        if isinstance(self.index.image_store or self.index.text_store, FilteringStore):
+            return []
+        either = self.image if self.image is not None else self.text
+        vectors = {"image": either, "text": self.text if self.text is not None else either}
+        asked = [(self.mode, vectors[self.mode], self._depth(k))] if self.mode in vectors else []
+        if nearest:
+            asked.append(("image", self.image, nearest))
+        return [(kind, vector, depth) for kind, vector, depth in asked if vector is not None]
+
+    def _depth(self, k: int) -> int:
+        return k if self.options.diversity == 0 else 4 * k
+
     def run(self, k: int, nearest: int) -> Retrieved:
-        ranking = self._ranking(k if self.options.diversity == 0 else 4 * k)
+        ranking = self._ranking(self._depth(k))
         if self.options.diversity > 0:
             ranking = self._diversify(ranking)
         hits = tuple(
             Hit(self._located(row), score, rank, self.duplicates.get(row), self._slice(row))
             for rank, (row, score) in enumerate(ranking[:k], start=1)
         )
-        near = self._rank_images(self.image, nearest) if nearest and self.image is not None else []
+        near = self._rank("image", self.image, nearest) if nearest and self.image is not None else []
         return Retrieved(Context(self.query, hits), tuple(score for _, score in near))
 
     def _slice(self, row: int) -> str | None:
@@ -167,8 +205,8 @@ class _Search:
         # one space: whichever vector the query has asks the chosen index
         vector = self.image if self.image is not None else self.text
         if self.mode == "image":
-            return self._rank_images(vector, depth)
-        return self._rank_texts(self.text if self.text is not None else vector, depth)
+            return self._rank("image", vector, depth)
+        return self._rank("text", self.text if self.text is not None else vector, depth)
 
     def _both(self, depth: int) -> tuple[Ranking, Ranking]:
         shared = self.index.manifest.shared_space
@@ -176,12 +214,12 @@ class _Search:
         if shared:
             image = image if image is not None else text
             text = text if text is not None else image
-        by_image = self._rank_images(image, depth) if image is not None else None
-        by_text = self._rank_texts(text, depth) if text is not None else None
+        by_image = self._rank("image", image, depth) if image is not None else None
+        by_text = self._rank("text", text, depth) if text is not None else None
         if by_text is None:
-            by_text = self._feedback(by_image or [], self.index.text_embeddings, self._rank_texts, depth)
+            by_text = self._feedback(by_image or [], self.index.text_embeddings, partial(self._rank, "text"), depth)
         if by_image is None:
-            by_image = self._feedback(by_text, self.index.image_embeddings, self._rank_images, depth)
+            by_image = self._feedback(by_text, self.index.image_embeddings, partial(self._rank, "image"), depth)
         return by_image, by_text
 
     def _feedback(
@@ -216,42 +254,41 @@ class _Search:
         vectors = np.nan_to_num(self.index.image_embeddings(rows))
         return diversify(ranking, vectors, self.options.diversity)
 
-    def _rank_images(self, vector: Float32 | None, depth: int) -> Ranking:
-        return self._rank(self.index.image_store, self.index.image_rows, vector, depth)
-
-    def _rank_texts(self, vector: Float32 | None, depth: int) -> Ranking:
-        return self._rank(self.index.text_store, self.index.text_rows, vector, depth)
-
-    def _rank(self, store: VectorStore | None, rows: Int64, vector: Float32 | None, depth: int) -> Ranking:
-        """The ``depth`` nearest eligible rows: looks twice, the second time at everything."""
+    def _rank(self, kind: str, vector: Float32 | None, depth: int) -> Ranking:
+        """The ``depth`` nearest eligible rows: looks ever deeper until there are as many, at last at everything."""
+        index = self.index
+        store, rows = (index.image_store, index.image_rows) if kind == "image" else (index.text_store, index.text_rows)
         if store is None or vector is None:
             return []
-        for reach in (min(4 * depth + 32, len(store)), len(store)):
-            scores, positions = self._ask(store, vector[None, :], max(reach, 1))
-            found = self._once(
-                (int(rows[position]), float(score))
-                for score, position in zip(scores[0], positions[0], strict=True)
-                if self._eligible(int(rows[position]))
-            )
-            if len(found) >= depth:
-                break
-        return found[:depth]
+        reach = _reach(depth, store)
+        ahead = self.ahead.get((kind, depth))
+        scores, positions = ahead[1:] if ahead and ahead[0] is vector else self._ask(store, vector, reach)
+        while True:
+            nearest = ((int(rows[at]), float(score)) for score, at in zip(scores, positions, strict=True))
+            # records are read only until there are enough
+            found = list(islice(self._once(hit for hit in nearest if self._eligible(hit[0])), depth))
+            if len(found) == depth or reach >= len(store):
+                return found
+            reach = min(8 * reach, len(store))
+            scores, positions = self._ask(store, vector, reach)
 
     def _ask(self, store: VectorStore, vector: Float32, reach: int) -> tuple[Float32, Int64]:
         """The store's nearest; one that can filter by itself leaves out what it knows to be ineligible."""
         other = self.subject if self.options.exclude_subject else None
         if isinstance(store, FilteringStore) and (self.options.where or other is not None):
-            return store.search_where(vector, reach, self.options.where, other)
-        return store.search(vector, reach)
+            scores, positions = store.search_where(vector[None], reach, self.options.where, other)
+        else:
+            scores, positions = store.search(vector[None], reach)
+        return scores[0], positions[0]
 
-    def _once(self, ranking: Iterable[tuple[int, float]]) -> Ranking:
+    def _once(self, ranking: Iterable[tuple[int, float]]) -> Iterator[tuple[int, float]]:
         """``ranking`` with the first record of each volume alone, unless all slices are asked for."""
-        if self.options.slices == "all":
-            return list(ranking)
-        first: dict[str, tuple[int, float]] = {}
+        seen: set[str] = set()
         for row, score in ranking:
-            first.setdefault(volume_of(self.index.records[row]), (row, score))
-        return list(first.values())
+            volume = volume_of(self.index.records[row])
+            if volume not in seen or self.options.slices == "all":
+                seen.add(volume)
+                yield row, score
 
     def _eligible(self, row: int) -> bool:
         record: Record = self.index.records[row]

@@ -42,12 +42,9 @@ class Index:
         store: str | None = None,
         report: BuildReport | None = None,
     ) -> None:
-        self.path = path
-        self.manifest = manifest
-        self._encoder = encoder
-        self._encoder_options = encoder_options or {}
-        self._store = store
-        self._report = report
+        self.path, self.manifest = path, manifest
+        self._encoder, self._encoder_options = encoder, encoder_options or {}
+        self._store, self._report = store, report
         self._vanished: frozenset[str] | None = None
 
     @classmethod
