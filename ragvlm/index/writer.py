@@ -58,7 +58,7 @@ class Writer:
         if self.options.prune:
             self.ledger.remove(gone)
         removed = len(gone) if self.options.prune else 0
-        self._finish(set() if self.options.prune else gone, changed=bool(self.written or removed))
+        self._finish(set() if self.options.prune else gone, removed=removed)
         self.scan.write(self.root)
         report = self._report(removed, len(gone) - removed, started)
         return Index(self.root, self.manifest, encoder=self.encoder, report=report)
@@ -156,9 +156,9 @@ class Writer:
         segments = (*self.manifest.segments, segment)
         self.manifest = self.manifest.committed(self.root, segments=segments, counts=self.ledger.counts, complete=False)
 
-    def _finish(self, vanished: Collection[str], *, changed: bool) -> None:
+    def _finish(self, vanished: Collection[str], *, removed: int) -> None:
         old, options = self.manifest, self.options
-        changed = changed or not old.complete
+        changed = bool(self.written or removed) or not old.complete
         segments = old.segments
         if changed:
             segments = compact(self.root, old, self.ledger.entries, options.merge_rows)
@@ -177,6 +177,8 @@ class Writer:
         )
         if new.store_options != old.store_options:
             new = replace(new, derived=(), tuning={})
+        if removed:  # stores are made from nothing: none may keep a dead vector
+            new = replace(new, derived=())
         write_skipped(self.root, self.skipped)
         self.manifest = finish(
             self.root,

@@ -43,7 +43,7 @@ def traces(out: Path, *names: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("store", ["numpy", "faiss"])
+@pytest.mark.parametrize("store", ["numpy", "faiss", "faiss-hnsw"])
 def test_deleted_records_leave_all_files(corpus, out, store):
     (corpus.root / "p07.png").write_bytes(b"no picture")
     build(of(corpus.root, corpus.records), out, store=store)
@@ -63,6 +63,18 @@ def test_deleted_records_leave_all_files(corpus, out, store):
     encoder = ColourEncoder()
     again = build(of(corpus.root, corpus.records), out, encoder, store=store)
     assert (again.report.added, encoder.images) == (2, 2)  # the corpus still has them
+
+
+@pytest.mark.parametrize("how", ["delete", "prune"])
+def test_no_store_keeps_a_dead_vector(corpus, out, how):
+    index = build(corpus, out, store="faiss-hnsw")
+    if how == "delete":
+        index.delete("a03")
+    else:
+        index = build(
+            of(corpus.root, [r for r in corpus.records if r.id != "a03"]), out, store="faiss-hnsw", prune=True
+        )
+    assert (index.image_store.slots, index.text_store.slots) == (7, 7)  # type: ignore[union-attr]
 
 
 def test_a_deleted_record_leaves_the_list_of_skipped(corpus, out):
