@@ -162,9 +162,12 @@ def _run(command: list[str]) -> tuple[float, float]:
 
 
 def _agreement(folder: Path) -> dict[str, dict[str, float]]:
-    ours = np.load(folder / "embedded.npz")
+    ours = np.load(folder / "embedded.npz", allow_pickle=False)
     return {
-        path.stem: {key: round(float(np.sum(ours[key] * np.load(path)[key])), 6) for key in ("image", "text")}
+        path.stem: {
+            key: round(float(np.sum(ours[key] * np.load(path, allow_pickle=False)[key])), 6)
+            for key in ("image", "text")
+        }
         for path in sorted(folder.glob("torch*.npz"))
     }
 

@@ -82,7 +82,7 @@ def value(text: str) -> Any:
     """A number, true or false as such, anything else as words."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

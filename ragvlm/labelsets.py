@@ -99,7 +99,7 @@ def _from_file(path: Path) -> LabelSet:
 def _from_toml(text: str, where: str) -> LabelSet:
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"labels {where}: {error}") from error
     _known(table, _FIELDS, where)
     rows = table.get("labels")

@@ -162,7 +162,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RagvlmError(f"{path} can't be read ({error}): give a complete checkpoint") from error
     if not isinstance(found, dict):
         raise RagvlmError(f"{path} holds no JSON object: give a complete checkpoint")

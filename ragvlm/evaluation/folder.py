@@ -87,7 +87,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in ``path``. Raises InputError where it can't be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: can't be read: choose another --out, or remove the folder") from error
     return dict(found)
 

@@ -74,6 +74,6 @@ def line_of(row: Mapping[str, Any]) -> str:
 def _row(line: bytes) -> Row | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

@@ -120,7 +120,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged: score the folder anew, or remove this file") from error
     if not isinstance(found, dict) or not all(_is_table(found.get(name, {})) for name in ("systems", "about")):
         raise InputError(f"{path}: not what ragvlm writes: score the folder anew, or remove this file")

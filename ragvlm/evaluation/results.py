@@ -28,7 +28,7 @@ class Results:
         path = Path(folder) / "metrics.json"
         try:
             return cls(Path(folder), json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: can't be read; finish the run (ragvlm eval), or name its folder") from error
 
     @property

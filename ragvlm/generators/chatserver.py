@@ -142,7 +142,7 @@ def _message(error: urllib.error.HTTPError) -> str:
         found = json.loads(error.read(20_000))
         found = found.get("error", found.get("detail", found.get("message", "")))
         text = found.get("message", "") if isinstance(found, dict) else found
-    except (ValueError, AttributeError, OSError, http.client.HTTPException):
+    except (ValueError, RecursionError, AttributeError, OSError, http.client.HTTPException):
         text = ""
     words = " ".join(str(text or error.reason).split()) or "refused"
     return f"({words[:200]})"

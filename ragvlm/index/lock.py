@@ -59,6 +59,6 @@ def _holder(path: Path) -> str:
     try:
         facts = json.loads((path / HOLDER).read_text(encoding="utf-8"))
         pid, host, since = int(facts["pid"]), str(facts["host"]), str(facts["since"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"  # it has taken the lock just now
     return f"another process (pid {pid} on {host}, since {since})"

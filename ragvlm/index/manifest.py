@@ -197,7 +197,7 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
     except OSError as error:
         raise StoreError(f"{path / NAME}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path / NAME} is damaged ({error}); {_advice(path)}") from error
     body = content.partition(b"\n")[2]
     sealed = content == _first_line(body) + body

@@ -36,7 +36,7 @@ def read_vanished(root: Path, manifest: Manifest) -> frozenset[str]:
     try:
         lines = (root / item.file).read_text(encoding="utf-8").splitlines()
         return frozenset(str(json.loads(line)["id"]) for line in lines)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or "damaged"
         raise StoreError(
             f"index {root}: {item.file}: {reason}; make it again: ragvlm verify {root} --repair"
@@ -59,7 +59,7 @@ def forget_skipped(root: Path, names: Collection[str]) -> int:
     """Take the items called ``names`` out of ``skipped.jsonl``; how many are left."""
     try:
         rows = [json.loads(line) for line in (root / SKIPPED).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return 0
     kept = [(row["item"], row["reason"]) for row in rows if row["item"] not in names]
     write_skipped(root, kept)

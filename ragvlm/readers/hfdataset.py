@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ragvlm.errors import CorpusError, require
+from ragvlm.errors import CorpusError, reason, require
 from ragvlm.readers.table import Table, records_of
 from ragvlm.types import Record, Skipped
 
@@ -28,7 +28,7 @@ class HfDatasetReader:
         try:
             loaded = datasets.load_from_disk(str(path))
         except Exception as error:  # pyarrow, json and datasets all raise their own
-            raise CorpusError(f"{path}: is not a dataset that can be read ({error})") from error
+            raise CorpusError(f"{path}: is not a dataset that can be read ({reason(error)})") from error
         if isinstance(loaded, datasets.DatasetDict):
             for split, dataset in loaded.items():
                 yield from _records(datasets, path / split, dataset, columns, split)

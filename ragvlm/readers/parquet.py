@@ -28,7 +28,7 @@ class ParquetReader(TableReader):
             with pq.ParquetFile(path) as file:
                 header = tuple(file.schema_arrow.names)
         except (pa.ArrowException, OSError) as error:
-            raise CorpusError(f"{path}: is not a Parquet file that can be read ({error})") from error
+            raise CorpusError(f"{path}: is not a Parquet file that can be read ({reason(error)})") from error
         return Table(path, header, _rows(path))
 
 

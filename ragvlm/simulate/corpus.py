@@ -108,7 +108,7 @@ def _claim(folder: Path, n: int, seed: int, kinds: tuple[str, ...]) -> Row:
         return recipe
     try:
         old = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}): remove the folder or give another one") from error
     for key in ("generator", "version", "seed", "kinds"):
         theirs = old.get(key) if isinstance(old, dict) else None

@@ -161,7 +161,7 @@ class Run:
             return []
         try:
             return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: can't be read; run the suite again with another --out") from error
 
 
