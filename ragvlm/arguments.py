@@ -58,6 +58,7 @@ StoreOptions = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... [what is there].")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 [what the device is good at].")]
+Precision = Annotated[str | None, typer.Option(help="fp32 or int8, where the encoder has both [fp32].")]
 Trust = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the Python code that a model brings, with your rights.")
 ]

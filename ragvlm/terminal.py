@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ragvlm.agreement import Agreement
 from ragvlm.errors import one_line
 from ragvlm.evaluation.compare import Compared, Comparison
 from ragvlm.evaluation.results import Results
@@ -195,6 +196,23 @@ def _limits(figure: Interval | Difference, wide: bool) -> str:
     if not wide or figure.low != figure.low:
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def show_agreement(found: Agreement) -> None:
+    """What a precision changes, with the recommendation as the last line."""
+    mean, least = found.cosine
+    show_mapping(
+        {
+            "encoder": f"{found.encoder} in {found.precision}, beside fp32",
+            "pictures": f"{found.pictures}" + (f" ({found.skipped} can't be read)" if found.skipped else ""),
+            f"overlap@{found.k} [95%]": _limits(found.overlap, True),
+            "same nearest [95%]": _limits(found.first, True),
+            "rank correlation [95%]": _limits(found.order, True),
+            "cosine of the vectors": f"mean {mean:.4f}, least {least:.4f}",
+            "speed": f"{found.speed:.2f} times fp32 (CPU of the image tower)",
+            "advice": found.advice,
+        }
+    )
 
 
 def show_mapping(facts: Mapping[str, Any]) -> None:

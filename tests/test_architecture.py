@@ -17,7 +17,7 @@ ORDER = re.findall(
     encoders labelsets classifiers stores index queries duplicates fusion searching retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
     measures statistics evaluation
-    catalogue modelpage report terminal arguments output commands cli __main__
+    agreement catalogue modelpage report terminal arguments output commands cli __main__
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

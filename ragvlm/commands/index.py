@@ -20,6 +20,7 @@ def index(
     encoder_option: arg.EncoderOptions = None,
     device: arg.Device = None,
     dtype: arg.Dtype = None,
+    precision: arg.Precision = None,
     trust_remote_code: arg.Trust = False,
     store: arg.Store = "auto",
     store_option: arg.StoreOptions = None,
@@ -58,7 +59,12 @@ def index(
     from ragvlm.index import Index
 
     encoder_options = arg.options(
-        encoder_option, "--encoder-option", device=device, dtype=dtype, trust_remote_code=trust_remote_code
+        encoder_option,
+        "--encoder-option",
+        device=device,
+        dtype=dtype,
+        precision=precision,
+        trust_remote_code=trust_remote_code,
     )
     if delete:
         if corpus is not None or to is None:

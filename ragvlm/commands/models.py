@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ragvlm import arguments as arg
 from ragvlm import output as out
+from ragvlm.errors import InputError
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -77,19 +78,46 @@ def check(
     option: Annotated[
         list[str] | None, typer.Option(help="An option of it; may be repeated.", metavar="NAME=VALUE")
     ] = None,
+    precision: arg.Precision = None,
+    corpus: Annotated[Path | None, typer.Option(help="What --precision changes for this corpus's pictures.")] = None,
+    most: Annotated[int, typer.Option(help="How many of its pictures.")] = 500,
+    k: Annotated[int, typer.Option("-k", help="How many neighbours of each are compared.")] = 10,
     device: arg.Device = None,
     dtype: arg.Dtype = None,
     trust_remote_code: arg.Trust = False,
     as_json: arg.Json = False,
 ) -> None:
-    """Load a model and run one picture through it."""
+    """Load a model and run one picture through it.
+
+    With --precision int8 and --corpus: find each picture's nearest among the others in fp32 and in int8, and print how
+    many are the same, how fast both are, and whether int8 is worth it there.
+    """
     from ragvlm.catalogue import check
     from ragvlm.images import open_image
 
-    picture = open_image(image) if image else None
     options = arg.options(option, "--option", device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    if corpus:
+        _compare(name, precision, corpus, most, k, options, as_json)
+        return
+    picture = open_image(image) if image else None
+    options |= {"precision": precision} if precision else {}
     for facts in check(name, kind, image=picture, options=options):
         out.print_json(facts) if as_json else out.terminal().show_mapping(facts)
+
+
+def _compare(
+    name: str, precision: str | None, corpus: Path, most: int, k: int, options: dict[str, Any], as_json: bool
+) -> None:
+    from ragvlm.agreement import compare_precisions
+    from ragvlm.corpus import Corpus
+
+    if precision is None or precision == "fp32":
+        raise InputError("--corpus compares a precision with fp32: give --precision int8 too")
+    with out.progress("Comparing") as progress:
+        found = compare_precisions(
+            name, precision, Corpus.load(corpus), most=most, k=k, options=options, progress=progress
+        )
+    out.print_json(found.to_dict()) if as_json else out.terminal().show_agreement(found)
 
 
 @app.command()

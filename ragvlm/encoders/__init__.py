@@ -22,8 +22,9 @@ def load_encoder(name: str = "embedded", **options: Any) -> Encoder:
 
     ``name`` is a plug-in's name, or name and model joined by a colon: "openclip:hf-hub:ORG/NAME",
     "openclip:local-dir:PATH", "openclip:ARCHITECTURE/TAG", "transformers:ORG/NAME", "transformers:PATH".
-    ``options`` go to the plug-in: ``batch_size`` to all; ``threads`` to "embedded"; ``model``, ``revision``,
-    ``device`` and ``dtype`` to "openclip", "transformers" and "biovil-t", ``trust_remote_code`` to the first two,
+    ``options`` go to the plug-in: ``batch_size`` to all; ``threads`` and ``precision`` to "embedded";
+    ``model``, ``revision``, ``device`` and ``dtype`` to "openclip",
+    "transformers" and "biovil-t", ``trust_remote_code`` to the first two,
     ``text_tower`` to "openclip", ``runtime`` and ``precision`` to "transformers", ``logit_scale`` to "biovil-t". An
     encoder's own ``name``, with its own ``options``, gives the same encoder again.
 

@@ -18,7 +18,9 @@ import numpy as np
 
 from ragvlm.encoders.base import BaseEncoder, fingerprint
 from ragvlm.encoders.onnx_cache import cached_model, open_session
-from ragvlm.errors import RagvlmError, require
+from ragvlm.encoders.onnx_towers import PRECISIONS
+from ragvlm.encoders.quantise import INT8
+from ragvlm.errors import InputError, RagvlmError, require
 from ragvlm.paths import sha256_file
 from ragvlm.types import Float32
 
@@ -122,7 +124,11 @@ class EmbeddedEncoder(BaseEncoder):
 
     The first use exports a tower from torch to ONNX into ``cache_dir()/onnx`` (some seconds) and checks the
     copy against torch; later uses load neither torch nor transformers. ``threads`` defaults to the cores
-    that the process may use. Raises MissingExtraError without ``ragvlm[embedded]``, RagvlmError for weights
+    that the process may use. ``precision`` "int8" is another encoder: the image tower's weights and activations
+    quantised (``ragvlm.encoders.quantise``), words as ever; ``ragvlm models check embedded --precision int8
+    --corpus DIR`` says what it is worth on your pictures and machine.
+
+    Raises InputError for another precision, MissingExtraError without ``ragvlm[embedded]``, RagvlmError for weights
     that aren't the pinned ones, StoreError where the cache can't be written.
     """
 
@@ -131,11 +137,14 @@ class EmbeddedEncoder(BaseEncoder):
         *,
         batch_size: int = 16,
         threads: int | None = None,
+        precision: str = "fp32",
         image_tower: ImageTower | None = None,
         text_tower: TextTower | None = None,
     ) -> None:
         super().__init__(batch_size=batch_size)
-        self.threads = threads
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision!r}: give one of {', '.join(PRECISIONS)}")
+        self.threads, self.precision = threads, precision
         self.image_tower = image_tower or ImageTower()
         self.text_tower = text_tower or TextTower()
         self.name = "embedded"
@@ -144,9 +153,13 @@ class EmbeddedEncoder(BaseEncoder):
         self.shared_space = False
         self.input_size = self.image_tower.size
         # the pins stand for the files: their bytes are compared with the pins at every export
-        self.fingerprint = fingerprint(
-            {"image": asdict(self.image_tower), "text": asdict(self.text_tower), "export": EXPORT_VERSION}
-        )
+        parts = {"image": asdict(self.image_tower), "text": asdict(self.text_tower), "export": EXPORT_VERSION}
+        self.fingerprint = fingerprint(parts | ({"int8": INT8} if precision == "int8" else {}))
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The precision, where it isn't the default."""
+        return {} if self.precision == "fp32" else {"precision": self.precision}
 
     def image_batch(self, images: Sequence[Image]) -> Float32:
         """float32 (n, 1664): the stages' pooled features, each of length 1, side by side."""
@@ -180,7 +193,19 @@ class EmbeddedEncoder(BaseEncoder):
 
             return export_image_tower(self.image_tower)
 
-        return self._session("efficientnet-lite0", self.image_tower, export)
+        path = self._model("efficientnet-lite0", self.image_tower, export)
+        if self.precision == "int8":
+            path = self._quantised(path)
+        return open_session(path, self.threads)
+
+    def _quantised(self, exact: Path) -> Path:
+        def quantise() -> bytes:
+            from ragvlm.encoders.quantise import quantised
+
+            return quantised(exact, self.image_tower)
+
+        key = fingerprint({"tower": asdict(self.image_tower), "export": EXPORT_VERSION, "int8": INT8})
+        return cached_model("efficientnet-lite0-int8", key, quantise)
 
     @cached_property
     def _text_session(self) -> Any:
@@ -189,8 +214,8 @@ class EmbeddedEncoder(BaseEncoder):
 
             return export_text_tower(self.text_tower)
 
-        return self._session("all-minilm-l6-v2", self.text_tower, export)
+        return open_session(self._model("all-minilm-l6-v2", self.text_tower, export), self.threads)
 
-    def _session(self, name: str, tower: ImageTower | TextTower, export: Callable[[], bytes]) -> Any:
-        key = fingerprint({"tower": asdict(tower), "export": EXPORT_VERSION})
-        return open_session(cached_model(name, key, export), self.threads)
+    @staticmethod
+    def _model(name: str, tower: ImageTower | TextTower, export: Callable[[], bytes]) -> Path:
+        return cached_model(name, fingerprint({"tower": asdict(tower), "export": EXPORT_VERSION}), export)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from ragvlm.encoders.light import PixelRule, TokenRule
 from ragvlm.encoders.onnx_cache import cached_folder, read_facts
 from ragvlm.encoders.onnx_towers import INT8, TOWERS, OnnxTowers, export_key
 from ragvlm.encoders.probes import piece_texts, probe_pictures, probe_texts
+from ragvlm.encoders.quantise import quietly
 from ragvlm.encoders.tokenizer_json import tokenizer_json
 from ragvlm.encoders.torch_tools import check_memory, choose_device
 from ragvlm.encoders.torch_towers import TorchTowers, vector
@@ -214,7 +213,7 @@ def _quantise(exact: Path, folder: Path, load: Callable[[], TorchTowers]) -> Map
     size = sum(path.stat().st_size for path in exact.iterdir())
     check_memory("quantising", int(_MEMORY["int8"] * size), choose_device("cpu"))
     shutil.copy(exact / "tokenizer.json", folder)
-    with _quietly():
+    with quietly():
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         for tower in TOWERS:
@@ -229,13 +228,3 @@ def _quantise(exact: Path, folder: Path, load: Callable[[], TorchTowers]) -> Map
     facts = {key: value for key, value in read_facts(exact).items() if key not in {"files", "cosines"}}
     facts |= {"precision": "int8", "quantisation": INT8}
     return {**facts, "cosines": cosines(load(), OnnxTowers(folder, facts), probe_pictures(6), probe_texts())}
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
