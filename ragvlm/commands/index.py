@@ -136,6 +136,7 @@ def verify(
     """Check all files of an index: checksums, counts, stores against segments. Exit code 1 where one is damaged."""
     from ragvlm.index.verify import repair, verify
 
-    found = repair(directory, wait=wait) if mend else verify(directory)
+    with out.progress("Verifying") as progress:
+        found = repair(directory, progress, wait=wait) if mend else verify(directory, progress)
     out.print_json(found.to_dict()) if as_json else typer.echo(str(found))
     raise typer.Exit(0 if found.sound else 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ragvlm.errors import StoreError
-from ragvlm.index.checks import RETRIES, damage, damaged
+from ragvlm.index.checks import RETRIES, damage
 from ragvlm.index.derived import differs, needed
 from ragvlm.index.finish import finish, leftovers, tidied
 from ragvlm.index.ledger import Ledger
@@ -68,24 +68,25 @@ class VerifyReport:
         return "\n".join([*lines, f"{self.path}: {self.records} records in {self.files} files: {state}"])
 
 
-def verify(root: Path) -> VerifyReport:
+def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Compare all files of the index ``root`` with their checksums, its counts and its stores with its segments.
 
-    Reads all of it, and writes nothing. Raises StoreError where ``root`` is no index at all.
+    Reads all of it, and writes nothing; ``progress`` is called with the bytes compared and all bytes. Raises
+    StoreError where ``root`` is no index at all.
     """
     for _ in range(RETRIES):
-        report, generation = _look(root)
+        report, generation = _look(root, progress)
         if report.sound or generation is None or read_manifest(root).generation == generation:
             break  # else another process wrote beside us, and what was looked at is gone
     return report
 
 
-def repair(root: Path, *, wait: bool = False) -> VerifyReport:
+def repair(root: Path, progress: Callable[[int, int], None] | None = None, *, wait: bool = False) -> VerifyReport:
     """Make what is derived from the segments again where it is damaged, and remove leftovers; then ``verify``.
 
     Raises StoreError where another process writes the index.
     """
-    first = verify(root)
+    first = verify(root, progress)
     if any(finding.file == NAME for finding in first.findings):
         return first
     with writing(root, wait=wait), tidied(root):
@@ -102,7 +103,7 @@ def repair(root: Path, *, wait: bool = False) -> VerifyReport:
     return replace(last, repaired=tuple(repaired))
 
 
-def _look(root: Path) -> tuple[VerifyReport, int | None]:
+def _look(root: Path, progress: Callable[[int, int], None] | None) -> tuple[VerifyReport, int | None]:
     try:
         manifest = read_manifest(root)
     except StoreError as error:
@@ -110,17 +111,27 @@ def _look(root: Path) -> tuple[VerifyReport, int | None]:
             raise
         finding = Finding(NAME, f"can't be used ({error})", "nothing else says what the index is made of", False)
         return VerifyReport(str(root), 0, 0, (finding,)), None
-    found = [*_segments(root, manifest)]
+    problems: dict[str, str | None] = {}
+    total, done = sum(item.bytes for item in manifest.files), 0
+    for item in manifest.files:
+        problems[item.file] = damage(root, item, checksums=True)
+        done += item.bytes
+        if progress is not None:
+            progress(done, total)
+    found = [*_segments(root, manifest, problems)]
     if not found:
         found += _counts(root, manifest)
-    found += _derived(root, manifest, whole=not found)
+    found += _derived(root, manifest, problems, whole=not found)
     rest = tuple(path.relative_to(root).as_posix() for path in leftovers(root, manifest))
     records, files = manifest.counts.records, len(manifest.files) + 1
     return VerifyReport(str(root), files, records, tuple(found), rest), manifest.generation
 
 
-def _segments(root: Path, manifest: Manifest) -> Iterator[Finding]:
-    for segment, problem in damaged(root, manifest, checksums=True):
+def _segments(root: Path, manifest: Manifest, problems: Mapping[str, str | None]) -> Iterator[Finding]:
+    for segment in manifest.segments:
+        problem = problems[segment.file]
+        if problem is None:
+            continue
         remedy = (
             f"copy it again, or encode its {segment.rows} records again (those still in the corpus): "
             f"ragvlm index {manifest.corpus_root} --out {root} --rehash"
@@ -139,17 +150,17 @@ def _counts(root: Path, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(NAME, problem, f"index again: ragvlm index {manifest.corpus_root} --out {root} --rehash", False)
 
 
-def _derived(root: Path, manifest: Manifest, *, whole: bool) -> Iterator[Finding]:
+def _derived(root: Path, manifest: Manifest, problems: Mapping[str, str | None], *, whole: bool) -> Iterator[Finding]:
     remedy = f"make it again: ragvlm verify {root} --repair" if whole else "mend the segments first"
     for kind in needed(manifest) if manifest.complete else ():
         if manifest.derived_of(kind) is None:
             yield Finding(f"{kind} file", "is not there", remedy, True)
     for item in manifest.derived:
-        problem = damage(root, item, checksums=True)
+        problem = problems[item.file]
         if problem is None and whole and manifest.complete:
             problem = differs(root, manifest, item)
         if problem:
             yield Finding(item.file, problem, remedy, True)
-    if manifest.vanished and (problem := damage(root, manifest.vanished, checksums=True)):
+    if manifest.vanished and (problem := problems[manifest.vanished.file]):
         remedy = f"the next run marks again what left the corpus; drop the list: ragvlm verify {root} --repair"
         yield Finding(manifest.vanished.file, problem, remedy, True)

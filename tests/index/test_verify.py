@@ -46,7 +46,9 @@ def flip(path: Path, position: int, bit: int) -> bytes:
 
 def test_a_sound_index(sound):
     before = files(sound.path)
-    report = verify(sound.path)
+    calls: list[tuple[int, int]] = []
+    report = verify(sound.path, lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (sum(item.bytes for item in sound.manifest.files),) * 2
     assert (report.sound, report.records, report.files, report.leftovers) == (True, 8, 8, ())
     assert str(report) == f"{sound.path}: 8 records in 8 files: sound"
     assert files(sound.path) == before
@@ -200,7 +202,7 @@ def test_verify_beside_a_writer(sound, copy, monkeypatch):
     """What was replaced while it was looked at is no damage."""
     from ragvlm.index import verify as module
 
-    real, calls = module.damaged, []
+    real, calls = module.damage, []
 
     def slow(*args, **options):
         if not calls:
@@ -209,7 +211,7 @@ def test_verify_beside_a_writer(sound, copy, monkeypatch):
             clean(copy, manifest.committed(copy, derived=()))
         return real(*args, **options)
 
-    monkeypatch.setattr(module, "damaged", slow)
+    monkeypatch.setattr(module, "damage", slow)
     report = verify(copy)
     assert [finding.file for finding in report.findings] == ["rows file", "image file", "text file"]
 
