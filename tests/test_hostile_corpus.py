@@ -33,9 +33,9 @@ def test_a_thousand_broken_files_leave_a_hundred_records(hostile, tmp_path):
     index = tiny.build(folder, tmp_path / "out", segment_rows=512)
     assert len(index) == index.report.records == 100
     items = [item for item, _ in index.report.skipped]
-    shown = [item for item in items if not item.startswith(".#file=")]  # names of DICOM files are hidden
-    assert sorted(shown) == sorted(name for name in broken if "dicom" not in name)
+    shown = {item for item in items if not item.startswith(".#file=")}  # names of DICOM files are hidden
     assert (len(items), len(set(items))) == (1000, 1000)
+    assert all("dicom" in name for name in set(broken) ^ shown)
     assert all(reason.strip() and "\n" not in reason for _, reason in index.report.skipped)
     causes = {item.rpartition("-")[0]: reason for item, reason in index.report.skipped}
     assert "bound of 200,000,000" in causes["png-bomb"]
