@@ -73,7 +73,7 @@ def pairs(items: list[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def options(items: list[str] | None, option: str, **common: str | bool | None) -> dict[str, Any]:
+def options(items: list[str] | None, option: str, **common: str | int | bool | None) -> dict[str, Any]:
     """The options of a plug-in: those of ``common`` that were given, and the NAME=VALUE ``items`` of ``option``."""
     given = {name: chosen for name, chosen in common.items() if chosen}
     return given | {name: value(text) for name, text in pairs(items, option).items()}

@@ -29,6 +29,9 @@ def index(
     segment_rows: Annotated[int, typer.Option(help="Records a commit.")] = 512,
     merge_rows: Annotated[int, typer.Option(help="Merge segments up to so many records.")] = 16_384,
     max_pixels: arg.MaxPixels = None,
+    engine: Annotated[str, typer.Option(help="What decodes and encodes: local, or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Ray's cluster [this machine].", metavar="ADDR")] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray's actors at most [one a CPU].")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove records that left the corpus.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Change nothing if any record can't be indexed.")] = False,
     delete: Annotated[
@@ -92,6 +95,8 @@ def index(
             batch_size=batch_size,
             segment_rows=segment_rows,
             merge_rows=merge_rows,
+            engine=engine,
+            engine_options=arg.options(None, "", address=address, workers=workers),
             prune=prune,
             strict=strict,
             rehash=rehash,

@@ -6,7 +6,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,16 @@ class BuildReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildOptions:
-    """How to build; see ``Index.build``."""
+    """How to build; any field may be given to ``Index.build``.
+
+    store: see ``ragvlm.stores``, with its store_options. batch_size: pictures that are encoded together. segment_rows:
+    records a commit; the last commit merges segments up to merge_rows. max_pixels: refuse larger pictures. engine: what
+    decodes and encodes, "local" or "ray", with engine_options (``ragvlm.index.ray_engine``). prune: remove records that
+    left the corpus instead of marking them. strict: make what can't be indexed an error that leaves everything as it
+    was. rehash: read all pictures and the index's own segments, also where the file system says that nothing changed.
+    wait: wait for another process that writes the index. progress: called with the records done and all records.
+    ``hash_subject`` and ``calibrate``: see ``Index.build``.
+    """
 
     store: str = AUTO
     store_options: Mapping[str, Any] = field(default_factory=dict)
@@ -86,6 +96,8 @@ class BuildOptions:
     segment_rows: int = 512
     merge_rows: int = MERGE_ROWS
     max_pixels: int | None = None
+    engine: str = "local"
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
     prune: bool = False
     strict: bool = False
     rehash: bool = False
@@ -93,6 +105,15 @@ class BuildOptions:
     hash_subject: Callable[[str], str] | None = None
     calibrate: Callable[[Index], Mapping[str, Any]] | None = None
     progress: Callable[[int, int], None] | None = None
+
+    @classmethod
+    def of(cls, **options: Any) -> BuildOptions:
+        """The options by name. Raises InputError for a name that is none."""
+        known = [item.name for item in fields(cls) if item.name not in ("hash_subject", "calibrate")]
+        for name in options:
+            if name not in known:
+                raise InputError(f"there is no option {name!r}: choose among {', '.join(known)}")
+        return cls(**options)
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "segment_rows", "merge_rows"):
@@ -123,11 +144,13 @@ def build_index(
         raise InputError(f"phi is {phi!r}, but the corpus was read with {corpus.phi.mode!r}: say so to Corpus.load")
     root = Path(path) if path is not None else Path("indexes") / corpus.name
     _check_target(root)
+    load = None
     if encoder is None or isinstance(encoder, str):
-        encoder = _load_encoder(root, encoder, encoder_options)
+        load = _encoder_loader(root, encoder, encoder_options)
+        encoder = load()
     options = replace(options, hash_subject=_hasher(hash_subject, corpus), calibrate=calibrator(calibrate))
     with _folder(root, options.wait):
-        writer = Writer(root, corpus, encoder, options)
+        writer = Writer(root, corpus, encoder, options, load)
         try:
             return writer.run(started)
         except KeyboardInterrupt:
@@ -136,16 +159,16 @@ def build_index(
             raise KeyboardInterrupt(message) from None
 
 
-def _load_encoder(root: Path, name: str | None, options: Mapping[str, Any]) -> Encoder:
-    """The encoder ``name``, or where none is named the one of the index that is there, with its options."""
+def _encoder_loader(root: Path, name: str | None, options: Mapping[str, Any]) -> Callable[[], Encoder]:
+    """Loads the encoder ``name``, or where none is named the one of the index that is there, with its options."""
     from ragvlm.encoders import load_encoder
 
     if name is not None:
-        return load_encoder(name, **options)
+        return partial(load_encoder, name, **options)
     if not (root / NAME).exists():
-        return load_encoder(**options)
+        return partial(load_encoder, **options)
     old = read_manifest(root)
-    return load_encoder(old.encoder, **{**old.encoder_options, **options})
+    return partial(load_encoder, old.encoder, **{**old.encoder_options, **options})
 
 
 def _hasher(chosen: Callable[[str], str] | bool, corpus: Corpus) -> Callable[[str], str] | None:

@@ -55,55 +55,31 @@ class Index:
         *,
         encoder: str | Encoder | None = None,
         encoder_options: Mapping[str, Any] | None = None,
-        store: str = "auto",
-        store_options: Mapping[str, Any] | None = None,
-        batch_size: int = 16,
-        segment_rows: int = 512,
-        merge_rows: int = 16_384,
-        max_pixels: int | None = None,
-        prune: bool = False,
-        strict: bool = False,
-        rehash: bool = False,
-        wait: bool = False,
         hash_subject: Callable[[str], str] | bool = True,
         calibrate: Callable[[Index], Mapping[str, Any]] | bool = True,
         phi: str | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        **options: Any,
     ) -> Index:
         """Index ``corpus`` into the folder ``path`` (default: indexes/NAME), or bring that index up to date.
 
         Committed every ``segment_rows`` records: whatever ends the process, the same call goes on from the last
-        commit; the last one merges segments up to ``merge_rows``. Records whose fields and picture are unchanged are
-        not decoded again, and a file that the file system says is unchanged is not even read; ``rehash`` reads all of
-        them, and the index's own segments. Records that left the corpus stay and are marked (``vanished``); ``prune``
-        removes them. What can't be decoded is skipped and listed; ``strict`` makes it an error that leaves everything
-        as it was. ``wait`` waits for another process that writes the index. ``encoder`` (a name is loaded with
+        commit. Records whose fields and picture are unchanged are not decoded again. Records that left the corpus stay
+        and are marked (``vanished``). What can't be decoded is skipped and listed. ``encoder`` (a name is loaded with
         ``encoder_options``) defaults to the index's own, else to "embedded". ``hash_subject`` replaces subject and
         study ids: True by keyed hashes with the user's key (``ragvlm.pseudonym``), False not at all, or a function
         whose ``fingerprint`` attribute names its key. ``calibrate`` measures what abstention and evidence need on the
         corpus itself (``ragvlm.calibration``); False leaves it out, a function is given the index and returns a JSON
-        object of its own. ``phi`` is that of ``Corpus.load``, where ``corpus`` is a path. ``progress`` is called with
-        the records done and all records. The result has ``report``.
+        object of its own. ``phi`` is that of ``Corpus.load``, where ``corpus`` is a path. ``options`` are the fields
+        of ``ragvlm.index.build.BuildOptions``: store, batch_size, segment_rows, engine, prune, strict, progress, ... The
+        result has ``report``.
 
         Raises CorpusError where nothing can be indexed, InputError where ``path`` holds something else,
         EncoderMismatchError where another encoder built the index, StoreError where another process writes it.
         """
         from ragvlm.index.build import BuildOptions, build_index
 
-        options = BuildOptions(
-            store=store,
-            store_options=store_options or {},
-            batch_size=batch_size,
-            segment_rows=segment_rows,
-            merge_rows=merge_rows,
-            max_pixels=max_pixels,
-            prune=prune,
-            strict=strict,
-            rehash=rehash,
-            wait=wait,
-            progress=progress,
-        )
-        return build_index(corpus, path, encoder, encoder_options or {}, options, hash_subject, calibrate, phi)
+        chosen = BuildOptions.of(**options)
+        return build_index(corpus, path, encoder, encoder_options or {}, chosen, hash_subject, calibrate, phi)
 
     @classmethod
     def open(

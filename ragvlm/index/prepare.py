@@ -84,7 +84,7 @@ class Preparer:
 
     def __call__(self, record: Record, hold: Callable[[int, int], None] | None = None) -> Outcome:
         """The outcome; ``hold`` is called with width and height before pixels are decoded, and may wait."""
-        stored = self._stored(record)
+        stored = self.stored(record)
         item = stored.image or stored.id
         if stored.image is None and stored.caption is None:
             return Skipped(item, "neither a picture nor a caption")
@@ -148,7 +148,7 @@ class Preparer:
         budget.give(_held(outcome))
         return outcome
 
-    def _stored(self, record: Record) -> Record:
+    def stored(self, record: Record) -> Record:
         """``record`` as the index keeps it: a relative picture, no blank caption, hashed subject and study."""
         caption = record.caption if record.caption and record.caption.strip() else None
         subject, study = record.subject_id, record.study_id

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,13 @@ from ragvlm.errors import CorpusError, InputError
 from ragvlm.index.build import BuildOptions, BuildReport
 from ragvlm.index.checks import check_encoder, damaged
 from ragvlm.index.derived import usable
-from ragvlm.index.encode import RowEncoder
+from ragvlm.index.engines import Job, make_engine
 from ragvlm.index.finish import clean, finish
 from ragvlm.index.index import Index
 from ragvlm.index.ledger import Ledger, compact
 from ragvlm.index.manifest import NAME, Counts, Manifest, read_manifest, utc_now
 from ragvlm.index.notes import write_skipped, write_vanished
-from ragvlm.index.prepare import Outcome, Prepared, Preparer, Unchanged
+from ragvlm.index.prepare import Outcome, Unchanged
 from ragvlm.index.scan import Scan
 from ragvlm.index.segments import Row, write_segment
 from ragvlm.types import Encoder, Skipped
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 class Writer:
     """One build of one index, under its lock."""
 
-    def __init__(self, root: Path, corpus: Corpus, encoder: Encoder, options: BuildOptions) -> None:
+    def __init__(
+        self,
+        root: Path,
+        corpus: Corpus,
+        encoder: Encoder,
+        options: BuildOptions,
+        load: Callable[[], Encoder] | None = None,
+    ) -> None:
         self.root, self.corpus, self.encoder, self.options = root, corpus, encoder, options
         self.found = read_manifest(root) if (root / NAME).exists() else None
         self.manifest = self._begin()
@@ -42,7 +50,9 @@ class Writer:
         self.written: set[str] = set()
         self.kept: set[str] = set()
         self.skipped: list[tuple[str, str]] = []
-        self.coder = RowEncoder(encoder, options.batch_size, options.segment_rows)
+        self.load = load or partial(_given, encoder)
+        self.engine = make_engine(options.engine, options.engine_options)
+        self.done = 0
 
     def run(self, started: float) -> Index:
         """Bring the index in line with the corpus. Raises CorpusError where nothing of it can be indexed."""
@@ -67,18 +77,8 @@ class Writer:
         """Encode and commit what is new. Raises CorpusError where something must be skipped and may not be."""
         for skipped in self.corpus.skipped:
             self._skip(skipped)
-        preparer = Preparer(
-            self.corpus,
-            self.before,
-            encoder=self.encoder,
-            hash_subject=self.options.hash_subject,
-            max_pixels=self.options.max_pixels,
-            scan=self.scan,
-        )
-        with (
-            closing(preparer.stream(self.corpus.records)) as outcomes,
-            closing(self.coder.rows(self._new(outcomes))) as rows,
-        ):
+        job = Job(self.corpus, self.before, self.encoder, self.load, self.options, self.scan)
+        with closing(self.engine.rows(job, self._note)) as rows:
             for chunk in _chunks(rows, self.options.segment_rows):
                 self._commit(chunk)
 
@@ -119,17 +119,15 @@ class Writer:
             old = replace(old, segments=segments, counts=Counts(), derived=(), complete=False)
         return replace(old, subject_key=key)
 
-    def _new(self, outcomes: Iterable[Outcome]) -> Iterator[Prepared]:
-        """What there is to encode; of the rest it is noted why not."""
-        for done, outcome in enumerate(outcomes, start=1):
-            if isinstance(outcome, Skipped):
-                self._skip(outcome)
-            elif isinstance(outcome, Unchanged):
-                self.kept.add(outcome.id)
-            else:
-                yield outcome
-            if self.options.progress is not None:
-                self.options.progress(done, len(self.corpus.records))
+    def _note(self, outcome: Outcome | Row) -> None:
+        """One record more has been looked at."""
+        if isinstance(outcome, Skipped):
+            self._skip(outcome)
+        elif isinstance(outcome, Unchanged):
+            self.kept.add(outcome.id)
+        self.done += 1
+        if self.options.progress is not None:
+            self.options.progress(self.done, len(self.corpus.records))
 
     def _skip(self, outcome: Skipped) -> None:
         # an absolute path lies outside of the corpus, and names folders that are nobody's business
@@ -204,7 +202,7 @@ class Writer:
             skipped=tuple(self.skipped),
             phi=self.corpus.phi,
             seconds=seconds,
-            images_per_second=self.coder.pictures / seconds if seconds > 0 else 0.0,
+            images_per_second=self.engine.pictures / seconds if seconds > 0 else 0.0,
         )
 
     def _nothing(self) -> str:
@@ -215,6 +213,10 @@ class Writer:
             f"nothing of corpus {self.corpus.root} can be indexed, all {len(self.skipped)} records were skipped; "
             f"the first: {item}: {reason}"
         )
+
+
+def _given(encoder: Encoder) -> Encoder:
+    return encoder
 
 
 def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
