@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 from ragvlm.errors import InputError
@@ -81,6 +82,26 @@ class FilteringStore(VectorStore, Protocol):
 
         Scores and positions are (n, m) with m = min(k, number of those); ``where`` is resolved.
         """
+        ...
+
+
+@runtime_checkable
+class ServedStore(FilteringStore, Protocol):
+    """A store whose file only tells where on a server its vectors are.
+
+    Of its options those named in ``secrets`` are never written down.
+    """
+
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def create(cls, path: Path, dim: int, **options: Any) -> Self:
+        """An empty store that the file ``path``, written at once, tells of; what the file told of before is dropped."""
+        ...
+
+    @classmethod
+    def discard(cls, path: Path) -> None:
+        """Drop what the file ``path`` tells of; quietly, where that isn't there."""
         ...
 
 

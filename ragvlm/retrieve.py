@@ -267,7 +267,7 @@ class _Search:
             nearest = ((int(rows[at]), float(score)) for score, at in zip(scores, positions, strict=True))
             # records are read only until there are enough
             found = list(islice(self._once(hit for hit in nearest if self._eligible(hit[0])), depth))
-            if len(found) == depth or reach >= len(store):
+            if len(found) == depth or len(positions) < reach or reach >= len(store):
                 return found
             reach = min(8 * reach, len(store))
             scores, positions = self._ask(store, vector, reach)

@@ -16,7 +16,7 @@ from ragvlm.index import lock
 from ragvlm.index.finish import tidied
 from ragvlm.index.manifest import NAME, read_manifest
 from ragvlm.phi import REDACT, PhiReport
-from ragvlm.stores import AUTO, check_store
+from ragvlm.stores import AUTO, check_store, kept_options
 
 if TYPE_CHECKING:
     from ragvlm.corpus import Corpus
@@ -148,6 +148,7 @@ def build_index(
     if encoder is None or isinstance(encoder, str):
         load = _encoder_loader(root, encoder, encoder_options)
         encoder = load()
+    options = replace(options, store_options=kept_options(options.store, options.store_options))
     options = replace(options, hash_subject=_hasher(hash_subject, corpus), calibrate=calibrator(calibrate))
     with _folder(root, options.wait):
         writer = Writer(root, corpus, encoder, options, load)

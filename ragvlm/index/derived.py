@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ragvlm.errors import StoreError
+from ragvlm.index import served
 from ragvlm.index.checks import damage
 from ragvlm.index.lock import writing
 from ragvlm.index.manifest import Derived, Manifest, read_manifest
@@ -45,6 +46,11 @@ def update_derived(root: Path, manifest: Manifest) -> tuple[Derived, ...]:
         source = source_of(manifest, segments, table, kind)
         if len(source):
             name = chosen(manifest.store, len(source))
+            if cls := served.served(name):
+                item = current(root, manifest, kind)
+                kept = item is not None and item.store == name and served.whole(root, item)
+                items.append(item if item and kept else served.fill(root, manifest, segments, table, source, kind, cls))
+                continue
             items += _grown(root, manifest, table, source, kind, name) or [
                 _saved(root, manifest, build_store(manifest, source, name), kind)
             ]
@@ -63,7 +69,7 @@ def usable(root: Path, manifest: Manifest) -> bool:
     return all(
         (item := current(root, manifest, kind)) is not None
         and item.rows == rows
-        and (kind == "rows" or item.store == chosen(manifest.store, rows))
+        and (kind == "rows" or (item.store == chosen(manifest.store, rows) and served.whole(root, item)))
         for kind, rows in needed(manifest).items()
     )
 
@@ -133,6 +139,8 @@ def open_store(
         raise StoreError(f"index {root}: the segments hold {len(source)} of {rows} {kind} embeddings; index again")
     name = chosen(wish, rows)
     item = current(root, manifest, kind)
+    if cls := served.served(name):
+        return served.open_served(root, manifest, item, cls) or build_store(manifest, source, "numpy")
     if item is not None and item.store == name and item.rows == rows:
         with suppress(StoreError):
             return tuned(manifest, kind, _opened(root, manifest, item, source))
@@ -259,8 +267,7 @@ def _repair(root: Path, manifest: Manifest, write: Callable[[Manifest], Sequence
         kept = [item for item in latest.derived if item.kind not in kinds]
         latest.committed(root, derived=(*kept, *write(latest)))
         for item in old:
-            with suppress(OSError):
-                (root / item.file).unlink()
+            served.remove(root / item.file)
 
 
 def _write(root: Path, manifest: Manifest, kind: str, save: Callable[[Path], None], rows: int, suffix: str) -> Derived:

@@ -14,6 +14,7 @@ from ragvlm.index import fields
 from ragvlm.index.derived import update_derived
 from ragvlm.index.manifest import Manifest, read_manifest
 from ragvlm.index.segments import to_json
+from ragvlm.index.served import remove
 
 
 def finish(
@@ -54,8 +55,7 @@ def tidied(root: Path) -> Iterator[None]:
 def clean(root: Path, manifest: Manifest) -> None:
     """Remove what no manifest names any more; a file that a reader holds open lives on for that reader."""
     for path in leftovers(root, manifest):
-        with suppress(OSError):
-            path.unlink()
+        remove(path)
 
 
 def leftovers(root: Path, manifest: Manifest) -> list[Path]:

@@ -70,8 +70,8 @@ class Index:
         whose ``fingerprint`` attribute names its key. ``calibrate`` measures what abstention and evidence need on the
         corpus itself (``ragvlm.calibration``); False leaves it out, a function is given the index and returns a JSON
         object of its own. ``phi`` is that of ``Corpus.load``, where ``corpus`` is a path. ``options`` are the fields
-        of ``ragvlm.index.build.BuildOptions``: store, batch_size, segment_rows, engine, prune, strict, progress, ... The
-        result has ``report``.
+        of ``ragvlm.index.build.BuildOptions``: store, batch_size, segment_rows, engine, prune, strict, progress, ...
+        The result has ``report``.
 
         Raises CorpusError where nothing can be indexed, InputError where ``path`` holds something else,
         EncoderMismatchError where another encoder built the index, StoreError where another process writes it.

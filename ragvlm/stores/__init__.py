@@ -10,7 +10,7 @@ from ragvlm.registry import create, find
 from ragvlm.stores.choice import AUTO, chosen
 from ragvlm.types import VectorStore
 
-__all__ = ["AUTO", "check_store", "chosen", "load_store", "make_store"]
+__all__ = ["AUTO", "check_store", "chosen", "kept_options", "load_store", "make_store"]
 
 
 def load_store(name: str) -> type[VectorStore]:
@@ -24,6 +24,12 @@ def load_store(name: str) -> type[VectorStore]:
 def make_store(name: str, dim: int, options: Mapping[str, Any]) -> VectorStore:
     """An empty store called ``name``. Raises what ``load_store`` raises, and InputError for a wrong option."""
     return cast(VectorStore, create("stores", name, {"dim": dim, **options}))
+
+
+def kept_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a store's options that an index may write down: no secrets."""
+    secrets = getattr(load_store(name), "secrets", ()) if name != AUTO else ()
+    return {option: value for option, value in options.items() if option not in secrets}
 
 
 def check_store(name: str, options: Mapping[str, Any]) -> None:

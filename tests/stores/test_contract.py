@@ -20,6 +20,7 @@ from ragvlm.types import Float32, VectorStore
 # settings at which an approximate store finds every neighbour among so few vectors, and still by its candidates
 SURE = {"faiss-hnsw": {"ef": 2000, "refine": 60}, "faiss-ivf": {"nprobe": 1000, "refine": 600}}
 NAMES = [name for name, entry in entries("stores").items() if not entry.missing]
+SERVED = ("milvus",)  # answers in milliseconds, not microseconds: takes fewer and smaller cases
 EXACT = [name for name in NAMES if name not in SURE]
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
@@ -90,6 +91,8 @@ def loaded(name: str, path: Path, vectors: Float32) -> VectorStore:
     seed=st.integers(0, 2**16),
 )
 def test_ids_and_scores_equal_brute_force(name, n, dim, many, k, distinct, seed):
+    if name in SERVED and seed % 4:
+        return
     rng = np.random.default_rng(seed)
     # few distinct rows: most neighbours tie, and a tie runs over the cut
     vectors = unit(rng, min(distinct, n), dim)[rng.integers(0, min(distinct, n), n)]
@@ -103,8 +106,9 @@ def test_equal_rows_tie_wherever_they_lie(name):
     vectors = unit(rng, 3001, 257)
     copies = [0, 17, 512, 1023, 2048, 3000]
     vectors[copies] = vectors[17]
+    store = filled(name, vectors)
     for many in (1, 2, 19, 20, 64):  # FAISS changes its algorithm at 20 queries
-        scores, positions = filled(name, vectors).search(np.repeat(vectors[17:18], many, axis=0), 6)
+        scores, positions = store.search(np.repeat(vectors[17:18], many, axis=0), 6)
         assert positions.tolist() == [copies] * many
         assert len(set(scores.ravel().tolist())) == 1
 
@@ -117,7 +121,7 @@ def test_all_rows_equal_gives_the_lowest_positions(name):
 @pytest.mark.parametrize("noise", [1e-7, 1e-8])
 def test_rows_that_differ_by_less_than_a_float32_sum_resolves(name, noise):
     rng = np.random.default_rng(11)
-    vectors = unit(rng, 1, 384) + rng.normal(0, noise, (2000, 384))
+    vectors = unit(rng, 1, 384) + rng.normal(0, noise, (300 if name in SERVED else 2000, 384))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     (agree if name in EXACT else honest)(filled(name, vectors), vectors, unit(rng, 10, 384), 5)
 
@@ -209,7 +213,12 @@ def test_get_outside(name, position):
 def test_damaged_file(name, damage, tmp_path: Path):
     path = tmp_path / "store"
     filled(name, unit(np.random.default_rng(0), 900, 8)).save(path)
-    content = {"empty": b"", "short": path.read_bytes()[:5000], "garbage": b"\x93" * 9000, "absent": None}[damage]
+    content = {
+        "empty": b"",
+        "short": path.read_bytes()[: path.stat().st_size // 5],
+        "garbage": b"\x93" * 9000,
+        "absent": None,
+    }[damage]
     path.unlink()
     if content is not None:
         path.write_bytes(content)
