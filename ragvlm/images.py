@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,16 +26,15 @@ from PIL import (
 )
 
 from ragvlm import jpeg, tiff
-from ragvlm.errors import ImageError, InputError, MissingExtraError, reason
+from ragvlm.errors import ImageError, MissingExtraError, reason
 from ragvlm.formats import START, Source, find_format, format_of, in_parts
 from ragvlm.locator import Locator
 from ragvlm.pixels import array_to_rgb, composite, upright
-from ragvlm.streams import open_stream
+from ragvlm.streams import open_stream, pixel_bound
 
 ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
 
 SUPPORTED_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-DEFAULT_MAX_PIXELS = 200_000_000
 _BYTES_PER_PIXEL = 16  # four 32-bit samples: no page needs more, so no larger file is worth reading
 
 # The decoders are called by the first bytes, not through Image.open: that one would first apply Pillow's own
@@ -84,14 +82,19 @@ def open_image(
 
     Raises ImageError, and nothing else, for whatever can't be decoded.
     """
-    bound = _pixel_bound(max_pixels)
+    bound = pixel_bound(max_pixels)
     wanted = _Wanted(_check_size(bound, admit), bound * _BYTES_PER_PIXEL, page, side)
     label = name or _label(source)
     try:
         if isinstance(source, np.ndarray | Image.Image):
             return _from_memory(source, wanted)
         place = Locator.of(source).resolved() if isinstance(source, str | Path) else Locator("")
-        return _open_place(place, source, wanted)
+        if "mask" not in place.parts:
+            return _open_place(place, source, wanted)
+        from ragvlm.burnedin import masked
+
+        # letters must be seen at their size
+        return masked(_open_place(place.but(mask=None), source, replace(wanted, side=None)), place.parts["mask"])
     except (ImageError, MissingExtraError) as error:
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:  # decoders fail in every way there is; all of them mean a broken file
@@ -141,7 +144,7 @@ def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> 
     try:
         if place.parts or (place.path and format_of(place.file)):
             return ImageInfo(*open_image(source, max_pixels=max_pixels).size, n_pages=1)
-        with open_stream(source, _pixel_bound(max_pixels) * _BYTES_PER_PIXEL) as stream:
+        with open_stream(source, pixel_bound(max_pixels) * _BYTES_PER_PIXEL) as stream:
             if not place.path and find_format(stream.read(START), None):
                 return ImageInfo(*open_image(source, max_pixels=max_pixels).size, n_pages=1)
             stream.seek(0)
@@ -153,17 +156,6 @@ def image_info(source: str | Path | bytes, *, max_pixels: int | None = None) -> 
         raise ImageError(f"{label}: {error}") from error
     except Exception as error:
         raise ImageError(f"{label}: broken picture ({reason(error)})") from error
-
-
-def _pixel_bound(max_pixels: int | None) -> int:
-    given = os.environ.get("RAGVLM_MAX_PIXELS") or DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    try:
-        bound = int(given)
-    except ValueError:
-        bound = 0
-    if bound <= 0:
-        raise InputError(f"max_pixels (or RAGVLM_MAX_PIXELS) is {given!r}: give a whole number above 0")
-    return bound
 
 
 def _label(source: object) -> str:

@@ -40,6 +40,12 @@ class Locator:
         split = (pair.partition("=") for pair in pairs.split("&"))
         return cls(path, {key: unquote(value) for key, _, value in split})
 
+    @classmethod
+    def in_corpus(cls, image: str, root: Path) -> Locator:
+        """The locator of a record's picture, which counts from ``root``; its path stays as the record has it."""
+        parts = cls.of(root / image).parts
+        return cls(image.rpartition("#")[0] if parts else image, parts)
+
     def __str__(self) -> str:
         pairs = "&".join(f"{key}={quote(value, safe='')}" for key, value in self.parts.items())
         return f"{self.path}#{pairs}" if pairs else self.path

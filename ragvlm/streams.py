@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from pathlib import Path
 from typing import IO
 
-from ragvlm.errors import ImageError
+from ragvlm.errors import ImageError, InputError
+
+DEFAULT_MAX_PIXELS = 200_000_000
 
 
 def open_stream(source: object, max_bytes: int) -> IO[bytes]:
@@ -48,3 +51,15 @@ def _check_bytes(size: int, most: int) -> None:
         raise ImageError("is empty (0 bytes)")
     if size > most:
         raise ImageError(f"has more than {most:,} bytes: scale it down, or raise RAGVLM_MAX_PIXELS")
+
+
+def pixel_bound(max_pixels: int | None) -> int:
+    """``max_pixels``, by default ``$RAGVLM_MAX_PIXELS``, else 200,000,000. Raises InputError for what is no bound."""
+    given = os.environ.get("RAGVLM_MAX_PIXELS") or DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    try:
+        bound = int(given)
+    except ValueError:
+        bound = 0
+    if bound <= 0:
+        raise InputError(f"max_pixels (or RAGVLM_MAX_PIXELS) is {given!r}: give a whole number above 0")
+    return bound

@@ -13,7 +13,7 @@ ORDER = re.findall(
     r"\w+",
     """
     __init__ types results errors filters paths braces remote privacy phi pseudonym registry pixels tiff jpeg streams
-    hidden locator microscopy slides formats images readers corpus simulate
+    hidden burnedin locator microscopy slides formats images readers corpus simulate
     encoders labelsets classifiers stores index queries duplicates fusion searching retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
     measures statistics evaluation

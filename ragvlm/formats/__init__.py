@@ -7,7 +7,7 @@ that says so opens it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -112,8 +112,17 @@ _PLAIN = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})  # not wo
 def expand(record: Record, root: Path, options: Mapping[str, Any]) -> Iterator[Record]:
     """The records that ``record`` stands for: itself, or those of its file where that is of an Expander's format.
 
-    A record that names a place in its file stays as it is. Raises as ``Expander.expand`` does.
+    A record that names a place in its file stays as it is. With the option ``mask_burned_in`` all pictures are those
+    without the text in their border. Raises as ``Expander.expand`` does.
     """
+    for one in _expand(record, root, options):
+        if one.image is not None and options.get("mask_burned_in"):
+            yield replace(one, image=str(Locator.in_corpus(one.image, root).but(mask="text")))
+        else:
+            yield one
+
+
+def _expand(record: Record, root: Path, options: Mapping[str, Any]) -> Iterator[Record]:
     place = Locator.of(root / record.image) if record.image is not None else None
     if place is None or place.file.suffix.lower() in _PLAIN or not (known := format_of(place.file)):
         yield record
@@ -125,7 +134,7 @@ def expand(record: Record, root: Path, options: Mapping[str, Any]) -> Iterator[R
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise InputError for an option that no format has."""
-    names = {name for known in FORMATS if isinstance(known, Expander) for name in known.options}
+    names = {name for known in FORMATS if isinstance(known, Expander) for name in known.options} | {"mask_burned_in"}
     for name in options:
         if name not in names:
             raise InputError(f"no format has an option {name!r}: there are {', '.join(sorted(names)) or 'none'}")
