@@ -62,6 +62,15 @@ Precision = Annotated[str | None, typer.Option(help="fp32 or int8, where the enc
 Trust = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the Python code that a model brings, with your rights.")
 ]
+Window = Annotated[
+    str | None,
+    typer.Option(help="CT window: lung, bone, brain, ..., or centre,width in HU [the file's own]."),
+]
+Slices = Annotated[str | None, typer.Option(help="Slices of a volume: a number, all or every=K [16].")]
+Axis = Annotated[str | None, typer.Option(help="Slices of NIfTI volumes: axial, coronal or sagittal [axial].")]
+MaskBurnedIn = Annotated[
+    bool, typer.Option("--mask-burned-in", help="Paint over text that is burnt into the border of pictures.")
+]
 MaxPixels = Annotated[int | None, typer.Option(help="Refuse pictures with more pixels than this.")]
 
 
@@ -77,6 +86,19 @@ def options(items: list[str] | None, option: str, **common: str | int | bool | N
     """The options of a plug-in: those of ``common`` that were given, and the NAME=VALUE ``items`` of ``option``."""
     given = {name: chosen for name, chosen in common.items() if chosen}
     return given | {name: value(text) for name, text in pairs(items, option).items()}
+
+
+def placed(picture: str, **parts: str | float | None) -> str:
+    """``picture`` with the ``parts`` that were given: see ``ragvlm.locator``. Raises InputError for words."""
+    given = {name: chosen for name, chosen in parts.items() if chosen is not None}
+    if not given:
+        return picture
+    from ragvlm.locator import Locator
+
+    place = Locator.of(picture)
+    if not place.file.exists():
+        raise InputError(f"--{next(iter(given))} needs a picture's path, not {picture!r}")
+    return str(place.but(**{name: str(chosen) for name, chosen in given.items()}))
 
 
 def value(text: str) -> Any:

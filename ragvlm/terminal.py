@@ -247,7 +247,9 @@ class _Rate(ProgressColumn):
 
 
 def _name(hit: Hit) -> str:
-    return one_line(hit.record.id) + (f" ({hit.duplicate} duplicate)" if hit.duplicate else "")
+    notes = [f"{hit.duplicate} duplicate"] if hit.duplicate else []
+    notes += [f"nearest to the query's {hit.query_slice}"] if hit.query_slice else []
+    return one_line(hit.record.id) + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _words(hit: Hit) -> str:

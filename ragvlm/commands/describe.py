@@ -30,6 +30,10 @@ def describe(
     keep_subject: arg.KeepSubject = False,
     exclude_id: arg.ExcludeId = None,
     where: arg.Where = None,
+    window: arg.Window = None,
+    slices: arg.Slices = None,
+    axis: arg.Axis = None,
+    mask_burned_in: arg.MaskBurnedIn = False,
     question: Annotated[
         str | None, typer.Option(help="Ask this of each picture; needs a generator that hears.")
     ] = None,
@@ -83,7 +87,8 @@ def describe(
     )
     if report:
         check_writable(report)
-    found = _show(describer, [str(path) for path in images], subject_id, question, as_json)
+    view = {"window": window, "slices": slices, "axis": axis, "mask": "text" if mask_burned_in else None}
+    found = _show(describer, [arg.placed(str(path), **view) for path in images], subject_id, question, as_json)
     if report:
         from ragvlm.report import write_report
 

@@ -25,6 +25,13 @@ def index(
     store: arg.Store = "auto",
     store_option: arg.StoreOptions = None,
     column: arg.Columns = None,
+    window: arg.Window = None,
+    slices: arg.Slices = None,
+    axis: arg.Axis = None,
+    mask_burned_in: arg.MaskBurnedIn = False,
+    plain_names: Annotated[
+        bool, typer.Option("--plain-names", help="Keep the names of DICOM files as they are, not hashed.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Pictures a batch.")] = 16,
     segment_rows: Annotated[int, typer.Option(help="Records a commit.")] = 512,
     merge_rows: Annotated[int, typer.Option(help="Merge segments up to so many records.")] = 16_384,
@@ -77,7 +84,10 @@ def index(
         return
     if corpus is None:
         raise InputError("name a corpus to index: a folder or a file")
-    source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None, phi=phi)
+    views = {"window": window, "slices": slices, "axis": axis}
+    switches = {"mask_burned_in": mask_burned_in, "plain_names": plain_names}
+    asked = {name: chosen for name, chosen in (views | switches).items() if chosen}
+    source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None, options=asked, phi=phi)
     if source.dropped_columns:
         out.say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
     if source.phi.found:

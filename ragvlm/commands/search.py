@@ -22,6 +22,13 @@ def search(
     keep_subject: arg.KeepSubject = False,
     exclude_id: arg.ExcludeId = None,
     where: arg.Where = None,
+    window: arg.Window = None,
+    slices: arg.Slices = None,
+    axis: arg.Axis = None,
+    mask_burned_in: arg.MaskBurnedIn = False,
+    all_slices: Annotated[
+        bool, typer.Option("--all-slices", help="Find slices of a volume each by itself, not the nearest alone.")
+    ] = False,
     encoder_option: arg.EncoderOptions = None,
     device: arg.Device = None,
     trust_remote_code: arg.Trust = False,
@@ -32,8 +39,9 @@ def search(
     from ragvlm.results import hit_to_dict
 
     chosen = arg.options(encoder_option, "--encoder-option", device=device, trust_remote_code=trust_remote_code)
+    mask = "text" if mask_burned_in else None
     hits = Index.open(index_dir, encoder_options=chosen).search(
-        query,
+        arg.placed(query, window=window, slices=slices, axis=axis, mask=mask),
         k,
         mode,
         fusion=fusion,
@@ -43,6 +51,7 @@ def search(
         exclude_subject=not keep_subject,
         exclude_ids=frozenset(exclude_id or ()),
         where=where,
+        slices="all" if all_slices else "best",
     )
     if as_json:
         out.print_json({"query": query, "hits": [hit_to_dict(hit) for hit in hits]})

@@ -27,8 +27,12 @@ def pictures(root: Path, unread: list[Skipped] | None = None) -> Iterator[str]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__MACOSX")))
         place = Path(folder).relative_to(root)
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUPPORTED_SUFFIXES:
+            if not name.startswith(".") and _is_picture(name):
                 yield (place / name).as_posix()
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in SUPPORTED_SUFFIXES or name.lower().endswith((".nii", ".nii.gz"))
 
 
 def has_pictures(root: Path) -> bool:
