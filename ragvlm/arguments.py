@@ -19,7 +19,7 @@ Subject = Annotated[
     str | None,
     typer.Option("--subject-id", help="Subject of the query: its own references are left out.", metavar="ID"),
 ]
-Fusion = Annotated[str, typer.Option(help="How rankings are fused: rrf or score.")]
+Fusion = Annotated[str, typer.Option(help="How rankings are fused: rrf, score, or learned (see `ragvlm fuse`).")]
 Duplicates = Annotated[str, typer.Option(help="References that show the query's own picture: report, exclude or off.")]
 Diversity = Annotated[float, typer.Option(help="0 ranks by similarity alone, towards 1 by difference.")]
 KeepSubject = Annotated[bool, typer.Option("--keep-subject", help="Keep references of the query's own subject.")]
@@ -35,6 +35,24 @@ Where = Annotated[
 Columns = Annotated[
     list[str] | None,
     typer.Option("--column", "-c", help="FIELD=COLUMN, e.g. caption=report or labels=wbc,rbc.", metavar="FIELD=COLUMN"),
+]
+Channel = Annotated[
+    str | None, typer.Option(help="Channels of microscope stacks and slides, by name or number: DAPI,GFP [all].")
+]
+Projection = Annotated[str | None, typer.Option(help="What becomes of a stack's depth: max, mean or middle [max].")]
+Tile = Annotated[int | None, typer.Option(help="Cut whole slides into tiles of so many pixels a side.")]
+Mpp = Annotated[float | None, typer.Option(help="Micrometres a pixel at which tiles are cut [the slide's own].")]
+Tissue = Annotated[float | None, typer.Option(help="Least share of a tile that must be tissue; 0 keeps all [0.25].")]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option(help="What is known of the query, for --fusion learned; may be repeated.", metavar="NAME=VALUE"),
+]
+Regions = Annotated[
+    Path | None, typer.Option(help="A mask of the query's regions, for --fusion learned.", metavar="MASK")
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weight", help="In place of a learned weight: image=1, caption=, metadata=, regions=."),
 ]
 Threshold = Annotated[float | None, typer.Option(help="Support from which a reference counts [as calibrated].")]
 KeepUnsupported = Annotated[
@@ -99,6 +117,14 @@ def placed(picture: str, **parts: str | float | None) -> str:
     if not place.file.exists():
         raise InputError(f"--{next(iter(given))} needs a picture's path, not {picture!r}")
     return str(place.but(**{name: str(chosen) for name, chosen in given.items()}))
+
+
+def weights(items: list[str] | None) -> dict[str, float]:
+    """The NAME=NUMBER ``items`` of --weight. Raises InputError for what is no number."""
+    try:
+        return {name: float(text) for name, text in pairs(items, "--weight").items()}
+    except ValueError as error:
+        raise InputError(f"--weight takes NAME=NUMBER ({error})") from error
 
 
 def value(text: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -79,39 +79,57 @@ class Describer:
 
     @overload
     def __call__(
-        self, images: list[Any] | tuple[Any, ...], *, subject_id: str | None = None, question: str | None = None
+        self,
+        images: list[Any] | tuple[Any, ...],
+        *,
+        subject_id: str | None = None,
+        question: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        regions: Any = None,
     ) -> list[Description]: ...
     @overload
-    def __call__(self, images: Any, *, subject_id: str | None = None, question: str | None = None) -> Description: ...
     def __call__(
-        self, images: Any, *, subject_id: str | None = None, question: str | None = None
+        self,
+        images: Any,
+        *,
+        subject_id: str | None = None,
+        question: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        regions: Any = None,
+    ) -> Description: ...
+    def __call__(
+        self, images: Any, *, subject_id: str | None = None, question: str | None = None, **beside: Any
     ) -> Description | list[Description]:
         """Describe one picture (a path, a PIL image, an array, a Query) or a list of them.
 
         ``subject_id`` names the subject of the pictures: its own references are then left out. ``question`` is asked
-        of each picture; in mode "image" the references are found without it.
+        of each picture; in mode "image" the references are found without it. ``metadata`` and ``regions`` (a mask) are
+        what else is known of the pictures, for fusion "learned".
         Raises ImageError where a picture can't be decoded, InputError for an empty question and a generator that hears
         none.
         """
         many = isinstance(images, (list, tuple))
-        found = self._describe(list(images) if many else [images], subject_id, question)
+        found = self._describe(list(images) if many else [images], question, subject_id=subject_id, **beside)
         return found if many else found[0]
 
     def batches(
-        self, images: Sequence[Any], *, subject_id: str | None = None, question: str | None = None, size: int = 16
+        self, images: Sequence[Any], *, question: str | None = None, size: int = 16, **known: Any
     ) -> Iterator[list[Description]]:
-        """Describe many pictures with bounded memory: yields the descriptions of ``size`` pictures at a time."""
+        """Describe many pictures with bounded memory: yields the descriptions of ``size`` pictures at a time.
+
+        ``known`` are subject_id, metadata and regions, as in a call.
+        """
         for start in range(0, len(images), size):
-            yield self._describe(images[start : start + size], subject_id, question)
+            yield self._describe(images[start : start + size], question, **known)
 
     def from_retrieved(self, found: Sequence[Retrieved]) -> list[Description]:
         """Describe queries from references that were retrieved before, whatever ``k`` and the search options say."""
         return self._write(found, _Clock(len(found)))
 
-    def _describe(self, images: Sequence[Any], subject_id: str | None, question: str | None) -> list[Description]:
+    def _describe(self, images: Sequence[Any], question: str | None, **known: Any) -> list[Description]:
         clock = _Clock(len(images))
         with clock("decode"):
-            queries = [as_query(item, subject_id=subject_id, picture=True) for item in images]
+            queries = [as_query(item, picture=True, **known) for item in images]
             for query in queries:
                 if query.image is None:
                     raise InputError(f"{query.id!r} is words: give a picture to describe, or use search")

@@ -36,6 +36,19 @@ def mean_calibrated(rankings: Sequence[Ranking], scales: Sequence[tuple[float, f
     )
 
 
+def feedback(similarities: Sequence[float], vectors: Float32) -> Float32 | None:
+    """Pseudo-relevance feedback: the mean of ``vectors`` (n, dim) weighted by similarity, as a unit vector.
+
+    Rows of NaN (a record without a caption, or picture) are left out; None where nothing is left.
+    """
+    weights = np.maximum(np.array(similarities, np.float32), 0)
+    known = ~np.isnan(vectors).any(axis=1)
+    if not known.any() or weights[known].sum() == 0:
+        return None
+    mean = weights[known] @ vectors[known]
+    return np.asarray(mean / np.linalg.norm(mean), np.float32)
+
+
 def _total(gains: Iterable[tuple[int, float]]) -> Ranking:
     points: dict[int, float] = {}
     for row, gain in gains:

@@ -27,14 +27,14 @@ from PIL import (
 
 from ragvlm import jpeg, tiff
 from ragvlm.errors import ImageError, MissingExtraError, reason
-from ragvlm.formats import START, Source, find_format, format_of, in_parts
+from ragvlm.formats import SLIDE_SUFFIXES, START, Source, find_format, format_of, in_parts
 from ragvlm.locator import Locator
 from ragvlm.pixels import array_to_rgb, composite, upright
 from ragvlm.streams import open_stream, pixel_bound
 
 ImageSource: TypeAlias = str | Path | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any]
 
-SUPPORTED_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUPPORTED_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}) | SLIDE_SUFFIXES
 _BYTES_PER_PIXEL = 16  # four 32-bit samples: no page needs more, so no larger file is worth reading
 
 # The decoders are called by the first bytes, not through Image.open: that one would first apply Pillow's own

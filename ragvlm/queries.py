@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,32 @@ from ragvlm.locator import Locator
 from ragvlm.types import Query
 
 
-def as_query(item: Any, *, subject_id: str | None = None, picture: bool = False) -> Query:
+def as_query(
+    item: Any,
+    *,
+    subject_id: str | None = None,
+    picture: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+    regions: Any = None,
+) -> Query:
     """``item`` as a query. A string is a picture's path if such a file exists or it ends like a picture's name;
-    otherwise it is words. ``picture`` says that it can't be words.
+    otherwise it is words. ``picture`` says that it can't be words. ``metadata`` and ``regions`` (a mask's path, or an
+    array (H, W)) are what else is known of it.
 
     Raises ImageError where the picture can't be decoded, InputError for anything that is neither.
     """
+    query = _plain(item, subject_id, picture)
+    if metadata:
+        query = replace(query, metadata=dict(metadata))
+    if regions is not None:
+        from ragvlm.modalities.regions import describe_mask, read_mask
+
+        mask = read_mask(Path(regions)) if isinstance(regions, str | Path) else regions
+        query = replace(query, regions=tuple(describe_mask(mask)))
+    return query
+
+
+def _plain(item: Any, subject_id: str | None, picture: bool) -> Query:
     if isinstance(item, Query):
         return item
     if isinstance(item, str) and not item.strip():
@@ -38,9 +60,15 @@ def _picture(item: str | Path, subject_id: str | None) -> Query:
         raise ImageError(f"{item}: {error}") from error
     if len(places) < 2:
         return Query(id=str(item), image=open_image(item), subject_id=subject_id)
-    names = (next(f"{key} {one.parts[key]}" for key in ("slice", "frame") if key in one.parts) for one in places)
-    slices = {name: open_image(str(one), name=str(item)) for name, one in zip(names, places, strict=True)}
+    slices = {_part(one): open_image(str(one), name=str(item)) for one in places}
     return Query(str(item), list(slices.values())[len(slices) // 2], subject_id=subject_id, slices=slices)
+
+
+def _part(place: Locator) -> str:
+    """What a slice, frame or tile is called."""
+    if "x" in place.parts:
+        return "tile at {x}, {y}, {width} x {height}".format(**place.parts)
+    return next(f"{key} {place.parts[key]}" for key in ("slice", "frame") if key in place.parts)
 
 
 def _is_path(text: str) -> bool:

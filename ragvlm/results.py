@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ragvlm.types import Hit
+from ragvlm.types import Hit, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,20 @@ def hit_to_dict(hit: Hit, *, provenance: bool = False) -> dict[str, Any]:
     }
     if hit.query_slice is not None:
         out["query_slice"] = hit.query_slice
+    if "region" in hit.record.extra:
+        out["region"] = hit.record.extra["region"]
     if provenance:
         out |= {"source": hit.record.source, "licence": hit.record.licence, "duplicate": hit.duplicate}
     return out
+
+
+def region_words(record: Record) -> str:
+    """Where on its slide a tile lies, in pixels of level 0 and in µm; "" for any other record."""
+    region = record.extra.get("region")
+    if not isinstance(region, Mapping) or not {"x", "y", "width", "height"} <= region.keys():
+        return ""
+    words = "x {x}, y {y}, {width} x {height} pixels".format(**region)
+    um = region.get("um")
+    return (
+        f"{words}; {um[0]:g}, {um[1]:g}, {um[2]:g} x {um[3]:g} µm" if isinstance(um, list) and len(um) == 4 else words
+    )

@@ -3,14 +3,13 @@
 A picture ranks pictures, words rank captions. Where the encoder has one space for both, each also ranks the
 other directly. Where it has two, the second ranking of a fused search comes from pseudo-relevance feedback: the
 mean vector of what the first ranking found on top. The two are fused by reciprocal rank (Cormack, Clarke and
-Buettcher 2009, doi 10.1145/1571941.1572114) or by calibrated scores.
+Buettcher 2009, doi 10.1145/1571941.1572114), by calibrated scores, or, with metadata and regions, by learned weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ from ragvlm.encoders.pooling import pool
 from ragvlm.errors import InputError
 from ragvlm.filters import FilteringStore
 from ragvlm.formats.volumes import volume_of
-from ragvlm.fusion import Ranking, diversify, mean_calibrated, reciprocal_rank
+from ragvlm.fusion import Ranking, diversify, feedback, mean_calibrated, reciprocal_rank
+from ragvlm.modalities.search import weigh, weights_of
 from ragvlm.queries import as_query
 from ragvlm.searching import SearchOptions
 from ragvlm.types import Context, Float32, Hit, Query, Record
@@ -49,11 +49,14 @@ def search(
     mode: str = "auto",
     *,
     subject_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    regions: Any = None,
     **options: Any,
 ) -> list[Hit] | list[list[Hit]]:
     """Hits of one query, or a list of them for a list of queries; see ``Index.search``."""
     many = isinstance(queries, (list, tuple))
-    items = [as_query(item, subject_id=subject_id) for item in (queries if many else [queries])]
+    known = {"subject_id": subject_id, "metadata": metadata, "regions": regions}
+    items = [as_query(item, **known) for item in (queries if many else [queries])]
     chosen = SearchOptions.of(mode=mode, **options)
     found = [list(result.context.hits) for result in retrieve(index, items, k, chosen)]
     return found if many else found[0]
@@ -71,7 +74,8 @@ def retrieve(
     options = options or SearchOptions()
     if not queries:
         return []
-    modes = [_mode(query, options.mode, index) for query in queries]
+    every = options.fusion == "learned"  # whatever the query has
+    modes = ["fused" if every else _mode(query, options.mode, index) for query in queries]
     options = replace(options, where=options.where.resolved(index.records)) if options.where else options
     pictures, texts = _encode(index, queries, modes)
     searches = [
@@ -201,44 +205,36 @@ class _Search:
     def _ranking(self, depth: int) -> Ranking:
         if self.mode == "fused":
             # ranks far below k still decide a fused order, so both lists go deeper than the cut
-            return self._fuse(*self._both(max(4 * depth, 50)))
+            vectors, rankings = self._asking(max(4 * depth, 50))
+            if self.options.fusion == "learned":
+                weights = weights_of(self.index, self.options.weights)
+                found = weigh(self.index, self.query, vectors, rankings, weights, self._eligible, max(4 * depth, 50))
+                return list(self._once(found))
+            return self._fuse(*rankings)
         # one space: whichever vector the query has asks the chosen index
         vector = self.image if self.image is not None else self.text
         if self.mode == "image":
             return self._rank("image", vector, depth)
         return self._rank("text", self.text if self.text is not None else vector, depth)
 
-    def _both(self, depth: int) -> tuple[Ranking, Ranking]:
-        shared = self.index.manifest.shared_space
+    def _asking(self, depth: int) -> tuple[dict[str, Float32 | None], tuple[Ranking, Ranking]]:
+        """The vectors that ask pictures and captions, and what they rank."""
         image, text = self.image, self.text
-        if shared:
-            image = image if image is not None else text
-            text = text if text is not None else image
-        by_image = self._rank("image", image, depth) if image is not None else None
-        by_text = self._rank("text", text, depth) if text is not None else None
-        if by_text is None:
-            by_text = self._feedback(by_image or [], self.index.text_embeddings, partial(self._rank, "text"), depth)
-        if by_image is None:
-            by_image = self._feedback(by_text, self.index.image_embeddings, partial(self._rank, "image"), depth)
-        return by_image, by_text
+        if self.index.manifest.shared_space:
+            image, text = (image if image is not None else text), (text if text is not None else image)
+        by_text = self._rank("text", text, depth)
+        if image is None:
+            image = self._feedback(by_text, self.index.image_embeddings)
+        by_image = self._rank("image", image, depth)
+        if text is None:
+            text = self._feedback(by_image, self.index.text_embeddings)
+            by_text = self._rank("text", text, depth)
+        return {"image": image, "caption": text}, (by_image, by_text)
 
-    def _feedback(
-        self,
-        ranking: Ranking,
-        embeddings: Callable[[Sequence[int]], Float32],
-        rank: Callable[[Float32, int], Ranking],
-        depth: int,
-    ) -> Ranking:
-        """Ask the other index with the mean vector of the top references, weighted by similarity."""
+    def _feedback(self, ranking: Ranking, embeddings: Callable[[Sequence[int]], Float32]) -> Float32 | None:
+        """What asks the other index where the query has nothing for it."""
         top = ranking[:FEEDBACK]
-        vectors = embeddings([row for row, _ in top]) if top else np.empty((0, 1), np.float32)
-        weights = np.array([max(score, 0.0) for _, score in top], np.float32)
-        # a record without a caption (or picture) has a row of NaN there
-        known = ~np.isnan(vectors).any(axis=1)
-        if not known.any() or weights[known].sum() == 0:
-            return []
-        mean = weights[known] @ vectors[known]
-        return rank((mean / np.linalg.norm(mean)).astype(np.float32), depth)
+        return feedback([score for _, score in top], embeddings([row for row, _ in top])) if top else None
 
     def _fuse(self, by_image: Ranking, by_text: Ranking) -> Ranking:
         if self.options.fusion == "rrf":

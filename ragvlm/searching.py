@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -9,7 +10,7 @@ from ragvlm.errors import InputError
 from ragvlm.filters import Filter
 
 MODES = ("auto", "image", "text", "fused")
-FUSIONS = ("rrf", "score")
+FUSIONS = ("rrf", "score", "learned")
 DUPLICATES = ("report", "exclude", "off")
 SLICES = ("best", "all")
 
@@ -20,7 +21,8 @@ class SearchOptions:
 
     mode: which ranking ("auto": pictures rank pictures, words rank captions, both together are fused).
     fusion: "rrf" (reciprocal rank) or "score" (mean of the two similarities, each on the scale
-    of the corpus' own).
+    of the corpus' own), "learned" (all that the query has, metadata and regions too, by the weights that
+    ``ragvlm.weights`` found, or by ``weights``: a mapping from "image", "caption", "metadata" and "regions").
     duplicates: what becomes of references that show the query's own picture: "report" marks them in
     ``Hit.duplicate``, "exclude" leaves them out, "off" doesn't look.
     exclude_subject: leave out references of the query's own subject, before the cut to k.
@@ -40,6 +42,7 @@ class SearchOptions:
     with_text: bool = False
     slices: str = "best"
     where: Filter = field(default_factory=Filter)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, **options: Any) -> SearchOptions:

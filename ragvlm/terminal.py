@@ -26,7 +26,7 @@ from ragvlm.evaluation.compare import Compared, Comparison
 from ragvlm.evaluation.results import Results
 from ragvlm.evaluation.score import Scored
 from ragvlm.registry import Entry
-from ragvlm.results import Classification
+from ragvlm.results import Classification, region_words
 from ragvlm.statistics import Difference, Interval
 from ragvlm.types import Description, Hit
 
@@ -248,8 +248,9 @@ class _Rate(ProgressColumn):
 
 def _name(hit: Hit) -> str:
     notes = [f"{hit.duplicate} duplicate"] if hit.duplicate else []
+    notes += [words] if (words := region_words(hit.record)) else []
     notes += [f"nearest to the query's {hit.query_slice}"] if hit.query_slice else []
-    return one_line(hit.record.id) + (f" ({', '.join(notes)})" if notes else "")
+    return one_line(hit.record.id) + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _words(hit: Hit) -> str:

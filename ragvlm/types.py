@@ -54,6 +54,7 @@ class Query:
     """What is looked for: a picture, words, or both. ``id`` is how results name it (a path, or the words).
 
     Of a volume ``slices`` are the pictures by name, in order, and ``image`` is the middle one.
+    ``metadata`` is what else is known of it, by label or column; ``regions`` describe a mask (``ragvlm.modalities``).
     """
 
     id: str
@@ -61,6 +62,8 @@ class Query:
     text: str | None = None
     subject_id: str | None = None
     slices: Mapping[str, Image] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    regions: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

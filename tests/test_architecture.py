@@ -14,9 +14,10 @@ ORDER = re.findall(
     """
     __init__ types results errors filters paths braces remote privacy phi pseudonym registry pixels tiff jpeg streams
     hidden burnedin locator microscopy slides formats images readers corpus simulate
-    encoders labelsets classifiers stores index queries duplicates fusion searching retrieve abstain
+    encoders labelsets classifiers stores index queries duplicates fusion
+    modalities searching retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
-    measures statistics evaluation
+    measures statistics weights evaluation
     agreement catalogue modelpage report terminal arguments output commands cli __main__
     """,
 )

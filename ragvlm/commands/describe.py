@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,6 +47,14 @@ def describe(
     threshold: arg.Threshold = None,
     keep_unsupported: arg.KeepUnsupported = False,
     generator_option: arg.GeneratorOptions = None,
+    channel: arg.Channel = None,
+    projection: arg.Projection = None,
+    tile: arg.Tile = None,
+    mpp: arg.Mpp = None,
+    tissue: arg.Tissue = None,
+    metadata: arg.Metadata = None,
+    regions: arg.Regions = None,
+    weight: arg.Weights = None,
     encoder_option: arg.EncoderOptions = None,
     device: arg.Device = None,
     dtype: Annotated[
@@ -82,13 +90,17 @@ def describe(
         exclude_subject=not keep_subject,
         exclude_ids=frozenset(exclude_id or ()),
         where=where,
+        weights=arg.weights(weight),
         generator_options=arg.options(generator_option, "--generator-option", dtype=dtype, **both["generators"]),
         encoder_options=arg.options(encoder_option, "--encoder-option", **both["encoders"]),
     )
     if report:
         check_writable(report)
-    view = {"window": window, "slices": slices, "axis": axis, "mask": "text" if mask_burned_in else None}
-    found = _show(describer, [arg.placed(str(path), **view) for path in images], subject_id, question, as_json)
+    view: dict[str, str | float | None] = {"window": window, "slices": slices, "axis": axis}
+    view["mask"] = "text" if mask_burned_in else None
+    view |= {"channel": channel, "projection": projection, "tile": tile, "mpp": mpp, "tissue": tissue}
+    known = {"subject_id": subject_id, "metadata": arg.pairs(metadata, "--metadata"), "regions": regions}
+    found = _show(describer, [arg.placed(str(path), **view) for path in images], question, as_json, known)
     if report:
         from ragvlm.report import write_report
 
@@ -111,12 +123,12 @@ def _shared(encoder: str, generator: str, **given: str | bool | None) -> dict[st
 
 
 def _show(
-    describer: Describer, images: list[str], subject_id: str | None, question: str | None, as_json: bool
+    describer: Describer, images: list[str], question: str | None, as_json: bool, known: dict[str, Any]
 ) -> list[Description]:
     """Describe ``images`` and print each description as soon as it is there."""
     found: list[Description] = []
     with out.progress("Describing", quiet=len(images) < 2) as progress:
-        for batch in describer.batches(images, subject_id=subject_id, question=question):
+        for batch in describer.batches(images, question=question, **known):
             found += batch
             progress(len(found), len(images))
             for description in batch:

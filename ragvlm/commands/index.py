@@ -25,6 +25,14 @@ def index(
     store: arg.Store = "auto",
     store_option: arg.StoreOptions = None,
     column: arg.Columns = None,
+    channel: arg.Channel = None,
+    projection: arg.Projection = None,
+    tile: arg.Tile = None,
+    mpp: arg.Mpp = None,
+    tissue: arg.Tissue = None,
+    regions: Annotated[
+        bool, typer.Option("--regions", help="Describe each record's mask or boxes, for --fusion learned.")
+    ] = False,
     window: arg.Window = None,
     slices: arg.Slices = None,
     axis: arg.Axis = None,
@@ -84,10 +92,15 @@ def index(
         return
     if corpus is None:
         raise InputError("name a corpus to index: a folder or a file")
-    views = {"window": window, "slices": slices, "axis": axis}
-    switches = {"mask_burned_in": mask_burned_in, "plain_names": plain_names}
-    asked = {name: chosen for name, chosen in (views | switches).items() if chosen}
+    views = {"window": window, "slices": slices, "axis": axis, "channel": channel, "projection": projection}
+    tiling = {"tile": tile, "mpp": mpp, "tissue": tissue}
+    switches = {"mask_burned_in": mask_burned_in or None, "plain_names": plain_names or None}
+    asked = {name: chosen for name, chosen in (views | tiling | switches).items() if chosen is not None}
     source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None, options=asked, phi=phi)
+    if regions:
+        from ragvlm.modalities.regions import with_regions
+
+        source = with_regions(source)
     if source.dropped_columns:
         out.say(f"left out, since they identify a person: {', '.join(source.dropped_columns)}")
     if source.phi.found:

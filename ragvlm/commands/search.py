@@ -29,6 +29,14 @@ def search(
     all_slices: Annotated[
         bool, typer.Option("--all-slices", help="Find slices of a volume each by itself, not the nearest alone.")
     ] = False,
+    channel: arg.Channel = None,
+    projection: arg.Projection = None,
+    tile: arg.Tile = None,
+    mpp: arg.Mpp = None,
+    tissue: arg.Tissue = None,
+    metadata: arg.Metadata = None,
+    regions: arg.Regions = None,
+    weight: arg.Weights = None,
     encoder_option: arg.EncoderOptions = None,
     device: arg.Device = None,
     trust_remote_code: arg.Trust = False,
@@ -39,9 +47,11 @@ def search(
     from ragvlm.results import hit_to_dict
 
     chosen = arg.options(encoder_option, "--encoder-option", device=device, trust_remote_code=trust_remote_code)
-    mask = "text" if mask_burned_in else None
+    view: dict[str, str | float | None] = {"window": window, "slices": slices, "axis": axis}
+    view |= {"mask": "text" if mask_burned_in else None, "channel": channel, "projection": projection}
+    asked = arg.placed(query, **view, tile=tile, mpp=mpp, tissue=tissue)
     hits = Index.open(index_dir, encoder_options=chosen).search(
-        arg.placed(query, window=window, slices=slices, axis=axis, mask=mask),
+        asked,
         k,
         mode,
         fusion=fusion,
@@ -52,6 +62,9 @@ def search(
         exclude_ids=frozenset(exclude_id or ()),
         where=where,
         slices="all" if all_slices else "best",
+        weights=arg.weights(weight),
+        metadata=arg.pairs(metadata, "--metadata"),
+        regions=regions,
     )
     if as_json:
         out.print_json({"query": query, "hits": [hit_to_dict(hit) for hit in hits]})

@@ -16,6 +16,7 @@ from PIL import Image
 from ragvlm.errors import InputError
 from ragvlm.formats.dicom import Dicom, DicomSeries
 from ragvlm.formats.nifti import Nifti
+from ragvlm.formats.slide import SLIDE_SUFFIXES as SLIDE_SUFFIXES
 from ragvlm.formats.slide import SlideFormat
 from ragvlm.formats.stack import StackFormat
 from ragvlm.formats.tar import Tar

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ragvlm.errors import ImageError
 from ragvlm.formats.stack import TIFF_MAGIC
 from ragvlm.locator import Locator
+from ragvlm.slides import vendor
 from ragvlm.types import Record
 
 if TYPE_CHECKING:
     from ragvlm.formats import Opened, Source
     from ragvlm.slides import Rect, Slide
 
+SLIDE_SUFFIXES = vendor.SUFFIXES | {".btf", ".qptiff", ".svs"}
+"""How slides are called, beside .tif and .tiff."""
 MOST_TILES = 64  # of a slide that is a query
 OVERVIEW = 2048  # pixels on the longer side of a slide that is shown as a whole
 _RECT = ("x", "y", "width", "height")
@@ -39,9 +42,7 @@ class SlideFormat:
         if path is None or not start:
             return False
         if start[:4] not in TIFF_MAGIC:
-            from ragvlm.slides.vendor import SUFFIXES
-
-            return path.suffix.lower() in SUFFIXES
+            return path.suffix.lower() in vendor.SUFFIXES
         return _has_levels(path)
 
     def open(self, source: Source) -> Opened:

@@ -40,6 +40,7 @@ def calibration(table: dict[str, Any]) -> dict[str, Any]:
     evidence = table.get("evidence", {})
     if not isinstance(evidence, dict) or not _finite(evidence.get("threshold", 0.0)):
         raise ValueError("'evidence' in the calibration has no threshold that is a number")
+    _fusion(table.get("fusion"))
     return table
 
 
@@ -50,6 +51,19 @@ def runs(table: Any) -> tuple[tuple[int, ...], ...]:
     if not all(type(value) is int and value >= 0 for row in table for value in row):
         raise ValueError("'runs' of a segment holds something else than whole numbers")
     return tuple(tuple(row) for row in table)
+
+
+def _fusion(table: Any) -> None:
+    if table is None:
+        return
+    weights, scales = (table.get(name) if isinstance(table, dict) else None for name in ("weights", "scales"))
+    if not isinstance(weights, dict) or not all(_finite(weight) and weight >= 0 for weight in weights.values()):
+        raise ValueError("'fusion' in the calibration has no weights that are numbers from 0 on")
+    if not isinstance(scales, dict) or not weights.keys() <= scales.keys():
+        raise ValueError("'fusion' in the calibration lacks the scale of a weight")
+    for scale in scales.values():
+        if not isinstance(scale, dict) or not all(_finite(scale.get(k)) for k in ("mean", "sd")):
+            raise ValueError("a scale of 'fusion' in the calibration has no mean and sd that are numbers")
 
 
 def reason(error: Exception) -> str:

@@ -40,6 +40,7 @@ def facts(index: Index) -> dict[str, Any]:
         "updated": manifest.updated,
         "sources": dict(counts.sources),
         "licences": dict(counts.licences),
+        "fusion_weights": manifest.calibration.get("fusion", {}).get("weights"),
     }
 
 
