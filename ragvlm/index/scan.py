@@ -9,6 +9,7 @@ What changes a file beneath the file system (a failing disk) goes unseen; ``reha
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from contextlib import suppress
@@ -33,7 +34,7 @@ class Seen(NamedTuple):
 
 
 class Scan:
-    """Checksums of files by their paths; threads may ask at once.
+    """Checksums of files by the checksums of their paths; threads may ask at once.
 
     It is a cache of this machine, no part of the index: where it is missing, everything is read.
     """
@@ -57,11 +58,12 @@ class Scan:
             return cls()
 
     def digest(self, path: Path, name: str | None = None) -> str:
-        """Hex SHA-256 of the file ``path``, read only where it may have changed; ``name`` is kept instead of it.
+        """Hex SHA-256 of the file ``path``, read only where it may have changed; ``name`` stands for it.
 
         Raises OSError.
         """
-        name = name or str(path)
+        # hashed: a path may name a person, and need not be UTF-8
+        name = hashlib.sha256((name or str(path)).encode(errors="surrogatepass")).hexdigest()
         now, status = time.time_ns(), path.stat()
         times = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         known = self._known.get(name)

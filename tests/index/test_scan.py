@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -48,6 +50,18 @@ def test_unchanged_files_are_not_read(corpus, tmp_path, read):
     assert read == []
     assert build(again(corpus), tmp_path / "i", rehash=True).report.unchanged == 8
     assert len(read) == 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names must be UTF-8 there")
+def test_no_name_is_kept_and_none_is_too_strange(corpus, tmp_path):
+    strange = os.fsdecode(b"p\xff.png")
+    shutil.copy(corpus.root / "p00.png", corpus.root / strange)
+    time.sleep(0.06)
+    records = [*corpus.records, replace(corpus.records[0], id="strange", image=strange)]
+    assert len(build(of(corpus.root, records), tmp_path / "i").report.skipped) == 1
+    kept = pq.read_table(tmp_path / "i" / scan.NAME)["path"].to_pylist()
+    assert len(kept) == 9
+    assert not any("png" in name for name in kept)
 
 
 def test_a_file_that_was_touched_just_now_is_read_again(corpus, tmp_path, read):
