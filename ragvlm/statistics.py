@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -174,7 +174,7 @@ def statistics_of_two(measure: Measure, a: Sequence[Item], b: Sequence[Item]) ->
 
 def _part(stats: Statistics, chosen: slice) -> Statistics:
     scores = None if stats.scores is None else stats.scores[chosen]
-    return Statistics(stats.rows[chosen], stats.reduce, scores, stats.mean, stats.additive)
+    return replace(stats, rows=stats.rows[chosen], scores=scores)
 
 
 def _check(stats: Statistics, clusters: Sequence[str], level: float, resamples: int) -> None:
@@ -231,6 +231,8 @@ class _Sample:
         """The measure of each of the sums (k, m + 1): float64 (k,)."""
         if self.stats.mean:
             return np.asarray(sums[:, 0] / sums[:, -1])
+        if self.stats.many is not None:
+            return self.stats.many(sums[:, :-1])
         return np.array([self.stats.reduce(row[None, :-1]) for row in sums])
 
     def bootstrap(self, resamples: int, seed: int) -> Float64:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def _comparable(measure: Measure, answers: Answers, found: Mapping[str, Statisti
 
 def _part(stats: Statistics, chosen: NDArray[np.bool_]) -> Statistics:
     scores = None if stats.scores is None else stats.scores[chosen]
-    return Statistics(stats.rows[chosen], stats.reduce, scores, stats.mean, stats.additive)
+    return replace(stats, rows=stats.rows[chosen], scores=scores)
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:

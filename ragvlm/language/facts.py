@@ -68,6 +68,10 @@ class Facts:
         )
 
 
+_WORDS = 1 << 15
+"""Words that are kept: the same few thousand occur in every text of a corpus."""
+
+
 @cache
 def _tables() -> dict[str, frozenset[str]]:
     text: dict[str, Any] = language()
@@ -93,6 +97,7 @@ def facts_of(sentence: str) -> Facts:
     )
 
 
+@lru_cache(maxsize=_WORDS)
 def stem(word: str) -> str:
     """The singular of ``word`` (lower case), by rule; units get one name."""
     nouns, units = language()["nouns"], language()["phrases"]["units"]
@@ -115,11 +120,13 @@ def _strip(word: str) -> str:
     return word[:-2] if word.endswith(("sses", "xes", "ches", "shes")) else word[:-1]
 
 
+@lru_cache(maxsize=_WORDS)
 def squash(word: str) -> str:
     """Letters and digits of ``word`` alone, lower case: "Ki-67" -> "ki67"."""
     return re.sub(r"[\W_]", "", word).lower()
 
 
+@lru_cache(maxsize=_WORDS)
 def _is_name(token: str, *, first: bool) -> bool:
     """Whether ``token`` is a code such as DAPI or p53 or, not at the start of its sentence, a name such as Giemsa."""
     letters = re.sub(r"[\W\d_]", "", token)

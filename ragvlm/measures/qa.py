@@ -6,7 +6,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -138,7 +138,7 @@ class OfGroup:
         if of.scores is not None:
             scores = np.full(len(items), np.nan)
             scores[inside] = of.scores
-        return Statistics(rows, of.reduce, scores, of.mean, of.additive)
+        return replace(of, rows=rows, scores=scores)
 
 
 def of_group(figure: str, group: str) -> OfGroup:

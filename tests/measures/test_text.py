@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from coco import coco, coco_items, items
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragvlm.errors import InputError
@@ -202,6 +203,23 @@ def test_additive_measures_depend_on_sums_alone(name: str) -> None:
         assert found.reduce(halves) == pytest.approx(found.value, nan_ok=True)
     else:
         assert found.mean
+
+
+@pytest.mark.parametrize("name", ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "chrF"])
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=18, max_size=18), st.data())
+def test_many_sums_at_once_are_what_the_library_says_of_each(name: str, numbers: list[int], data: Any) -> None:
+    found = statistics(measure(name), items(("a cat sat", ("a cat",))))
+    assert found.many is not None
+    # matches are never more than either side has
+    if name == "chrF":
+        sums = [n for mine, theirs in zip(numbers[::2], numbers[1::2], strict=True)
+                for n in (mine, theirs, data.draw(st.integers(0, min(mine, theirs))))][:18]  # fmt: skip
+    else:
+        total = sorted(numbers[2:6], reverse=True)
+        sums = [*numbers[:2], *(data.draw(st.integers(0, n)) for n in total), *total]
+    rows = np.array([sums, [2 * n for n in sums], np.zeros(len(sums))], dtype=np.float64)
+    assert found.many(rows) == pytest.approx([found.reduce(row[None]) for row in rows], abs=1e-12)
 
 
 def test_vqa_may_use_measures_of_texts() -> None:
