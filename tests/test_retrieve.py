@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ def test_paths_arrays_and_queries_are_the_same_picture(index: Index, tmp_path: P
     for query in (str(tmp_path / "q.png"), tmp_path / "q.png", np.asarray(_square("blue"))):
         assert _ids(index.search(query, k=4)) == _ids(picture)
     assert _ids(index.search(Query(id="q", image=_square("blue")), k=4)) == _ids(picture)
+
+
+def test_rankings_of_parts_merge_into_that_of_the_whole(index: Index, tmp_path: Path) -> None:
+    records = make_corpus(tmp_path / "c", 12).records
+    parts = [build(of(tmp_path / "c", records[i::3]), tmp_path / f"part-{i}") for i in range(3)]
+    found = heapq.merge(*(part.search(_square("red"), k=5) for part in parts), key=lambda hit: -hit.score)
+    merged = [(hit.record.id, hit.score) for hit, _ in zip(found, range(5), strict=False)]
+    assert merged == [(hit.record.id, hit.score) for hit in index.search(_square("red"), k=5)]
 
 
 def test_k_above_the_corpus_returns_the_corpus(index: Index) -> None:

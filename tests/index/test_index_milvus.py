@@ -15,6 +15,7 @@ from tiny import COLOURS, ColourEncoder, build, make_corpus, of
 from ragvlm.errors import InputError, StoreError
 from ragvlm.index import Index
 from ragvlm.index.manifest import read_manifest
+from ragvlm.index.verify import repair, verify
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
@@ -157,3 +158,18 @@ def test_no_subject_and_no_word_lies_on_the_server_in_plain(tmp_path: Path) -> N
     rows = server.call("query", facts["collection"], filter="position >= 0", output_fields=["subject", "facts"])
     assert len(rows) == 4
     assert all(isinstance(row["subject"], int) for row in rows)
+
+
+def test_deleting_leaves_the_server_and_verify_looks_there(tmp_path: Path) -> None:
+    build(make_corpus(tmp_path / "c", 8), tmp_path / "i", store="milvus")
+    before = named(tmp_path / "i")
+    open_index(tmp_path / "i").delete(["a00", "a05"], calibrate=False)
+    assert collections(tmp_path / "i") == named(tmp_path / "i")
+    assert not before & named(tmp_path / "i")
+    found = open_index(tmp_path / "i").search(square("red"), k=99)
+    assert sorted(hit.record.id for hit in found) == ["a01", "a02", "a03", "a04", "a06", "a07"]
+    assert verify(tmp_path / "i").findings == ()
+    MilvusStore.discard(next((tmp_path / "i").glob("text*.milvus")))
+    assert any("milvus" in str(finding) for finding in verify(tmp_path / "i").findings)
+    assert repair(tmp_path / "i").findings == ()
+    assert len(open_index(tmp_path / "i").search("red", k=99, mode="text")) == 6
