@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -14,6 +16,7 @@ from typing import Any
 
 from ragvlm import formats, remote
 from ragvlm.errors import CorpusError, ImageError, RagvlmError, reason
+from ragvlm.hidden import digest
 from ragvlm.locator import Locator
 from ragvlm.phi import REDACT, PhiReport, check_mode, cleaned
 from ragvlm.privacy import without_identifiers
@@ -54,6 +57,7 @@ class Corpus:
         reader: Reader | str | None = None,
         options: Mapping[str, Any] | None = None,
         phi: str = REDACT,
+        hide_names: bool = False,
         strict: bool = False,
     ) -> Corpus:
         """Read the corpus at ``path``, a file or a folder, or a URL such as s3://bucket/folder (see ``ragvlm.remote``).
@@ -64,8 +68,11 @@ class Corpus:
 
         ``phi`` says what becomes of names, dates and numbers of persons in captions, labels and extra columns (see
         ``ragvlm.phi``): "redact" puts ``[NAME]``, ``[DATE]``, ... in their place, "report" counts them, "keep" doesn't
-        look for them. A row that can't be read, one with the id of another and one whose picture is not there are
-        skipped; if ``strict``, they raise CorpusError naming file and row. InputError tells a wrong argument,
+        look for them. ``hide_names`` tells ids, pictures and volumes by keyed hashes (``ragvlm.hidden``), where their
+        names may name a person; only with the same key are the pictures found again.
+
+        A row that can't be read, one with the id of another and one whose picture is not there are skipped; if
+        ``strict``, they raise CorpusError naming file and row. InputError tells a wrong argument,
         CorpusError where nothing is left.
         """
         elsewhere = isinstance(path, str) and remote.is_url(path)
@@ -78,10 +85,14 @@ class Corpus:
         folder = place.is_dir()
         root = place if folder else place.parent
         found = _expanded(chain(missed, remote.local_pictures(chosen.read(place, asked))), root, options or {})
+        if hide_names:
+            found = (_nameless(item, root) for item in found)
         corpus = cls._checked(found, root, place.name if folder else place.stem, phi, strict)
         named = {Locator.of(root / record.image).resolved().path for record in corpus if record.image is not None}
         named |= {str(root / skipped.item) for skipped in corpus.skipped}
         unlisted = tuple(image for image in pictures(place, []) if str(place / image) not in named) if folder else ()
+        if hide_names:
+            unlisted = tuple(digest(image) for image in unlisted)
         return replace(corpus, reader=chosen.name, unlisted=unlisted)
 
     @classmethod
@@ -100,7 +111,7 @@ class Corpus:
         check_mode(phi)
         counts: Counter[str] = Counter()
         touched = 0
-        digest = hashlib.sha256()
+        fingerprint = hashlib.sha256()
         records: list[Record] = []
         skipped: list[Skipped] = []
         dropped: set[str] = set()
@@ -116,14 +127,14 @@ class Corpus:
                 records.append(_without_phi(_without_identifiers(item, dropped), phi, counts))
                 touched += counts.total() > before
                 seen.add(item.id)
-                digest.update(_line(records[-1], size))
+                fingerprint.update(_line(records[-1], size))
         if not records:
             raise CorpusError(_nothing(root, skipped))
         return cls(
             records=tuple(records),
             root=root,
             name=name,
-            fingerprint=digest.hexdigest(),
+            fingerprint=fingerprint.hexdigest(),
             reader="records",
             skipped=tuple(skipped),
             dropped_columns=tuple(sorted(dropped)),
@@ -176,6 +187,27 @@ def _expanded(found: Iterable[Record | Skipped], root: Path, options: Mapping[st
             yield Skipped(str(item.image), str(error).removeprefix(f"{root / str(item.image)}: "))
         except Exception as error:  # parsers fail in every way there is; all of them mean a broken file
             yield Skipped(str(item.image), f"broken file ({reason(error)})")
+
+
+def _nameless(item: Record | Skipped, root: Path) -> Record | Skipped:
+    """``item`` without the names of files; what is quoted in a reason may be one, too."""
+    if isinstance(item, Skipped):
+        row = re.search(r", (?:\w+ )?row \d+$", item.item)
+        shown = item.item if row else f"{root}/{digest(item.item.removeprefix(f'{root}/'))}"
+        return Skipped(shown, re.sub(r"""(['"]).*\1""", "...", item.reason))
+    place = Locator.of(root / item.image) if item.image is not None else None
+    if place is not None and "file" in place.parts:  # its format did it
+        return item
+    extra = dict(item.extra)
+    if "volume" in extra:  # the id of another record
+        extra["volume"] = digest(str(extra["volume"]))
+    image = None
+    if place is not None:
+        inside = Path(place.path).is_relative_to(root)
+        base = root if inside else Path(place.path).parent
+        folder = "." if inside else str(base)
+        image = str(Locator(folder, {"file": digest(posixpath.relpath(place.path, base)), **place.parts}))
+    return replace(item, id=digest(item.id), image=image, extra=extra)
 
 
 def _without_identifiers(record: Record, dropped: set[str]) -> Record:

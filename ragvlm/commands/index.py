@@ -65,6 +65,9 @@ def index(
         str,
         typer.Option(help="Names, dates and numbers of persons in captions: redact, report or keep.", metavar="MODE"),
     ] = "redact",
+    hide_names: Annotated[
+        bool, typer.Option("--hide-names", help="Tell ids and pictures by keyed hashes: file names may name persons.")
+    ] = False,
     as_json: arg.Json = False,
 ) -> None:
     """Index a corpus, or bring its index up to date.
@@ -96,7 +99,9 @@ def index(
     tiling = {"tile": tile, "mpp": mpp, "tissue": tissue}
     switches = {"mask_burned_in": mask_burned_in or None, "plain_names": plain_names or None}
     asked = {name: chosen for name, chosen in (views | tiling | switches).items() if chosen is not None}
-    source = Corpus.load(corpus, columns=arg.pairs(column, "--column") or None, options=asked, phi=phi)
+    source = Corpus.load(
+        corpus, columns=arg.pairs(column, "--column") or None, options=asked, phi=phi, hide_names=hide_names
+    )
     if regions:
         from ragvlm.modalities.regions import with_regions
 
