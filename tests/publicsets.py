@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dicoms import make
 from pictures import draw, encoded
 
 CASE = "https://medpix.nlm.nih.gov/case?id=48e1dd0e-{}&quiz=no"
@@ -201,6 +202,48 @@ def medmnist(
     return path
 
 
+def chexpert(folder: Path) -> Path:
+    """Two patients; the second one's study has two views."""
+    findings = ("No Finding", "Cardiomegaly", "Edema", "Pleural Effusion")
+
+    def row(name: str, view: str, *answers: str) -> dict[str, str]:
+        about = {"Path": f"CheXpert-v1.0-small/{name}", "Sex": "Female", "Age": "68", "Frontal/Lateral": view}
+        return about | {"AP/PA": "AP" if view == "Frontal" else ""} | dict(zip(findings, answers, strict=True))
+
+    train = [
+        row("train/patient00001/study1/view1_frontal.jpg", "Frontal", "1.0", "", "", ""),
+        row("train/patient00002/study2/view1_frontal.jpg", "Frontal", "", "-1.0", "0.0", "1.0"),
+        row("train/patient00002/study2/view2_lateral.jpg", "Lateral", "", "-1.0", "0.0", "1.0"),
+    ]
+    valid = [row("valid/patient64541/study1/view1_frontal.jpg", "Frontal", "0.0", "1.0", "0.0", "0.0")]
+    write_csv(folder / "train.csv", train)
+    write_csv(folder / "valid.csv", valid)
+    draw(*(folder / item["Path"].partition("/")[2] for item in (*train, *valid)))
+    return folder
+
+
+def rsna(folder: Path) -> Path:
+    """Three patients: two boxes, none, and none with another finding."""
+    a, b, c = (f"{letter * 8}-0000-4000-8000-{letter * 12}" for letter in "abc")
+
+    def row(name: str, *box: float) -> dict[str, Any]:
+        corners = box or ("", "", "", "")
+        return {
+            "patientId": name,
+            **dict(zip(("x", "y", "width", "height"), corners, strict=True)),
+            "Target": int(bool(box)),
+        }
+
+    write_csv(folder / "stage_2_train_labels.csv", [row(a, 2.0, 1.0, 3.0, 4.0), row(a, 6, 1, 1, 1), row(b), row(c)])
+    classes = {a: "Lung Opacity", b: "Normal", c: "No Lung Opacity / Not Normal"}
+    info = [{"patientId": name, "class": kind} for name, kind in classes.items()]
+    write_csv(folder / "stage_2_detailed_class_info.csv", [info[0], *info])
+    for name in (a, b, c):
+        pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+        make(folder / "stage_2_train_images" / f"{name}.dcm", pixels, Modality="CR", PatientID=name, ViewPosition="PA")
+    return folder
+
+
 BUILDERS: Mapping[str, Callable[[Path], Path]] = {
     "vqa-rad": vqa_rad,
     "slake": slake,
@@ -209,5 +252,7 @@ BUILDERS: Mapping[str, Callable[[Path], Path]] = {
     "iu-xray": iu_xray,
     "r2gen": r2gen,
     "pmc-vqa": pmc_vqa,
+    "chexpert": chexpert,
+    "rsna-pneumonia": rsna,
 }
 """A builder for each layout that is a folder, by the name of its reader."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ragvlm.errors import CorpusError, InputError
+from ragvlm.readers.chexpert import CheXpertReader
 from ragvlm.readers.delimited import DelimitedReader
 from ragvlm.readers.dicomfolder import DicomFolderReader
 from ragvlm.readers.flatfolder import FlatFolderReader
@@ -18,6 +19,7 @@ from ragvlm.readers.medmnist import MedMnistReader
 from ragvlm.readers.parquet import ParquetReader
 from ragvlm.readers.pmcvqa import PmcVqaReader
 from ragvlm.readers.rocov2 import RocoV2Reader
+from ragvlm.readers.rsna import RsnaReader
 from ragvlm.readers.slake import SlakeReader
 from ragvlm.readers.vqarad import VqaRadReader
 from ragvlm.readers.vqatable import VqaTableReader
@@ -31,6 +33,8 @@ READERS = (
     SlakeReader(),
     PmcVqaReader(),
     RocoV2Reader(),
+    CheXpertReader(),
+    RsnaReader(),
     IuXrayReader(),
     R2GenReader(),
     MedMnistReader(),

@@ -7,10 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from publicsets import BUILDERS, iu_xray, path_vqa, pmc_vqa, quilt_vqa, r2gen, rocov2, slake, vqa_rad, write_csv
+from publicsets import (
+    BUILDERS,
+    chexpert,
+    iu_xray,
+    path_vqa,
+    pmc_vqa,
+    quilt_vqa,
+    r2gen,
+    rocov2,
+    rsna,
+    slake,
+    vqa_rad,
+    write_csv,
+)
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import CorpusError, InputError
+from ragvlm.locator import Locator
 from ragvlm.readers import find_reader
 
 
@@ -33,7 +47,7 @@ def test_the_layout_is_recognised_and_its_pictures_are_there(tmp_path, name):
     assert find_reader(folder).name == name
     corpus = Corpus.load(folder)
     assert corpus.reader == name
-    assert all(corpus.image_path(record).is_file() for record in corpus)
+    assert all(Locator.of(corpus.image_path(record)).file.is_file() for record in corpus)
 
 
 @pytest.mark.parametrize("name", [name for name in BUILDERS if name != "hf-parquet"])
@@ -258,3 +272,37 @@ def test_a_folder_without_the_layout(tmp_path, name):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(CorpusError, match=r"(has no|holds no|has none|can't be read|No such file)"):
         Corpus.load(tmp_path, reader=name)
+
+
+def test_chexpert_has_findings_and_tells_patients_and_views_apart(tmp_path):
+    records = by_id(chexpert(tmp_path / "x"))
+    assert len(records) == 4
+    one, two = (records[f"train/patient0000{n}/study{n}/view1_frontal.jpg"] for n in (1, 2))
+    assert one.labels == {"No Finding": True}
+    assert two.labels == {"Cardiomegaly": "uncertain", "Edema": False, "Pleural Effusion": True}
+    assert (two.subject_id, two.study_id) == ("patient00002", "patient00002/study2")
+    lateral = records["train/patient00002/study2/view2_lateral.jpg"]
+    assert (lateral.subject_id, lateral.extra["view"]) == ("patient00002", "Lateral")
+    assert one.extra == {"split": "train", "sex": "Female", "age": "68", "view": "Frontal", "projection": "AP"}
+    table = (tmp_path / "x" / "valid.csv").read_text()
+    (tmp_path / "x" / "valid.csv").write_text(table.replace("0.0,1.0", "maybe,1.0"))
+    (skipped,) = Corpus.load(tmp_path / "x").skipped
+    assert "No Finding is 'maybe', not 1.0, 0.0, -1.0 or empty" in skipped.reason
+
+
+def test_the_rsna_challenge_has_boxes_and_its_files_go_by_hashes(tmp_path):
+    opaque, normal, other = Corpus.load(rsna(tmp_path / "x")).records
+    assert opaque.labels == {"pneumonia": True, "class": "Lung Opacity"}
+    boxes = [box["bbox"] for box in opaque.extra["boxes"]]
+    assert boxes == [[2.0, 1.0, 5.0, 5.0], [6.0, 1.0, 7.0, 2.0]]
+    assert (normal.labels, other.labels["class"]) == (
+        {"pneumonia": False, "class": "Normal"},
+        "No Lung Opacity / Not Normal",
+    )
+    assert "boxes" not in normal.extra
+    assert (opaque.modality, opaque.extra["view_position"], opaque.subject_id[:9]) == ("X-ray", "PA", "aaaaaaaa-")
+    assert "aaaa" not in f"{opaque.id} {opaque.image}"
+    with (tmp_path / "x" / "stage_2_train_labels.csv").open("a") as table:
+        table.write("q,1,,3,4,1\n")
+    corpus = Corpus.load(tmp_path / "x")
+    assert "its box is not made of four numbers (y is empty)" in corpus.skipped[0].reason
