@@ -1,6 +1,6 @@
 """How often text in the border is found: made pictures with and without it, and real ones without.
 
-    python benchmarks/burned_in.py [--out benchmarks/results/burned_in.json] [--folder DIR_WITHOUT_TEXT]
+    python benchmarks/burned_in.py --n 240 --seed 1000 [--out FILE.json] [--folder DIR_WITHOUT_TEXT]
 
 Half of the made pictures hold one to four lines of names, numbers and dates in a corner, in sizes from 9 to 28 pixels.
 All hold what could be taken for text: noise, rulers, bright edges, calibration wedges, cells. A picture counts as found
@@ -75,8 +75,8 @@ def covered(box: Box, found: list[Box]) -> float:
 def main() -> None:
     """Print and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--n", type=int, default=240)
+    parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--folder", type=Path, action="append", default=[])
     asked = parser.parse_args()

@@ -56,8 +56,8 @@ def hit_to_dict(hit: Hit, *, provenance: bool = False) -> dict[str, Any]:
         "caption": hit.record.caption,
         "image": hit.record.image,
     }
-    if hit.query_slice is not None:
-        out["query_slice"] = hit.query_slice
+    out |= {"slice": hit.slice} if hit.slice is not None else {}
+    out |= {"query_slice": hit.query_slice} if hit.query_slice is not None else {}
     if "region" in hit.record.extra:
         out["region"] = hit.record.extra["region"]
     if provenance:

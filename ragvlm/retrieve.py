@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ragvlm import slices
 from ragvlm.duplicates import duplicates_of
 from ragvlm.encoders.pooling import pool
 from ragvlm.errors import InputError
@@ -183,18 +184,18 @@ class _Search:
         if self.options.diversity > 0:
             ranking = self._diversify(ranking)
         hits = tuple(
-            Hit(self._located(row), score, rank, self.duplicates.get(row), self._slice(row))
+            Hit(self._located(row), score, rank, self.duplicates.get(row), *self._slices(row))
             for rank, (row, score) in enumerate(ranking[:k], start=1)
         )
         near = self._rank("image", self.image, nearest) if nearest and self.image is not None else []
         return Retrieved(Context(self.query, hits), tuple(score for _, score in near))
 
-    def _slice(self, row: int) -> str | None:
-        """Which slice of the query is nearest to the reference; None where either has no picture, or the query one."""
+    def _slices(self, row: int) -> tuple[str | None, int | None]:
+        """Which slice of the query and which of the reference belong together."""
+        own = slices.of_reference(self.index, row, self.image)
         if self.slices is None or len(self.slices) < 2:
-            return None
-        similarities = self.slices @ self.index.image_embeddings([row])[0]
-        return None if np.isnan(similarities).any() else list(self.query.slices)[int(np.argmax(similarities))]
+            return None, own
+        return slices.of_query(self.query, self.slices, self.index.image_embeddings([row])[0]), own
 
     def _located(self, row: int) -> Record:
         """The record with its picture's whole path, so that whoever gets the hit can open it."""

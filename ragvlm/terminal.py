@@ -249,6 +249,7 @@ class _Rate(ProgressColumn):
 def _name(hit: Hit) -> str:
     notes = [f"{hit.duplicate} duplicate"] if hit.duplicate else []
     notes += [words] if (words := region_words(hit.record)) else []
+    notes += [f"slice {hit.slice}"] if hit.slice is not None else []
     notes += [f"nearest to the query's {hit.query_slice}"] if hit.query_slice else []
     return one_line(hit.record.id) + (f" ({'; '.join(notes)})" if notes else "")
 

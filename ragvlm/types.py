@@ -72,7 +72,7 @@ class Hit:
 
     ``duplicate`` says that the reference shows the query's own picture: ``"exact"`` (equal pixels) or
     ``"near"`` (almost equal embedding and perceptual hash); ``None`` otherwise. ``query_slice`` names the slice of
-    a volume as query that is nearest to the reference.
+    a volume as query that is nearest to the reference, ``slice`` is that of the reference, where it is a volume.
     """
 
     record: Record
@@ -80,6 +80,7 @@ class Hit:
     rank: int
     duplicate: str | None = None
     query_slice: str | None = None
+    slice: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ ORDER = re.findall(
     __init__ types results errors filters paths braces remote privacy phi pseudonym registry pixels tiff jpeg streams
     hidden burnedin locator microscopy slides formats images readers corpus simulate
     encoders labelsets classifiers stores index queries duplicates fusion
-    modalities searching retrieve abstain
+    modalities searching slices retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe tasks
     measures statistics weights evaluation
     agreement catalogue modelpage report terminal arguments output commands cli __main__

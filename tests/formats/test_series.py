@@ -161,7 +161,7 @@ def test_a_volume_is_found_once_and_by_its_nearest_slice(tmp_path, monkeypatch):
     one, two = (hidden.digest(name) for name in ("one", "two"))
     hits = index.search(tmp_path / "c" / "one" / "004.dcm", 5)
     assert [volume_of(hit.record) for hit in hits] == [one, two]
-    assert (hits[0].record.id, hits[0].record.extra["slice"]) == (f"{one}/slice-4", 4)
+    assert (hits[0].record.id, hits[0].slice) == (f"{one}/slice-4", 4)
     assert len(index.search(tmp_path / "c" / "one" / "004.dcm", 20, slices="all")) == 14
     # the whole volume is the renormalised mean of its slices
     rows = {record.id: row for row, record in enumerate(index.records)}
@@ -181,12 +181,15 @@ def test_a_volume_as_query_names_its_nearest_slice(tmp_path):
     description = Describer(index, k=1, alpha=0)(query)
     assert description.text == "The grey scan one."
     (neighbour,) = description.to_dict()["neighbours"]
+    assert neighbour["slice"] in range(6)
     assert neighbour["query_slice"].startswith("slice ")
     assert render_report([description], index).count("data:image/jpeg") == 2
     # of a reference that is one slice, it is the slice most alike
     sliced = index.search(query, 14, slices="all")
     pairs = {hit.record.extra["slice"]: hit.query_slice for hit in sliced if hit.record.extra.get("volume") == one}
     assert pairs[0] == "slice 0" and pairs[5] == "slice 5"
+    (whole,) = [hit for hit in sliced if hit.record.id == one]  # it names its own slice that is nearest
+    assert whole.slice in (2, 3)
     single = index.search(tmp_path / "q" / "003.dcm", 1)
     assert single[0].query_slice is None
 
