@@ -68,7 +68,7 @@ EncoderOptions = Annotated[
 ]
 Store = Annotated[
     str,
-    typer.Option(help="faiss or numpy (exact), faiss-hnsw, faiss-ivf (fast); auto chooses by size."),
+    typer.Option(help="faiss or numpy (exact), faiss-hnsw, faiss-ivf (fast), milvus (a server); auto chooses by size."),
 ]
 StoreOptions = Annotated[
     list[str] | None,

@@ -135,14 +135,17 @@ def _count(job: Job) -> int:
     return -(-len(job.corpus.records) // job.options.segment_rows)
 
 
-def _blocks(job: Job) -> Iterator[dict[str, str]]:
+def _blocks(job: Job) -> Iterator[dict[str, bytes]]:
     stored = Preparer(job.corpus, {}, encoder=job.encoder, hash_subject=job.options.hash_subject).stored
     names = [field.name for field in fields(Record)]
     for start in range(0, len(job.corpus.records), job.options.segment_rows):
         records = [stored(record) for record in job.corpus.records[start : start + job.options.segment_rows]]
         known = {record.id: job.known[record.id] for record in records if record.id in job.known}
         told = [{name: getattr(record, name) for name in names} for record in records]
-        yield {"records": to_json(told), "known": to_json(known)}
+        # bytes, since the name of a file may be no UTF-8
+        yield {
+            name: to_json(value).encode(errors="surrogatepass") for name, value in (("records", told), ("known", known))
+        }
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tiny import ColourEncoder, build, content, make_corpus, of
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError, StoreError
 from ragvlm.index import Index
-from ragvlm.types import Float32
+from ragvlm.types import Float32, Record
 
 TESTS = Path(__file__).resolve().parents[1]
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
@@ -82,6 +83,10 @@ def test_an_unknown_option_of_a_build_lists_the_known(tmp_path: Path) -> None:
 def test_an_index_made_by_ray_equals_the_local_one(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "c", 20)
     (tmp_path / "c" / "p07.png").write_bytes(b"broken")
+    with suppress(OSError):  # a file system may take UTF-8 alone
+        strange = os.fsdecode(b"\xff.png")
+        (tmp_path / "c" / strange).write_bytes((tmp_path / "c" / "p00.png").read_bytes())
+        corpus = of(tmp_path / "c", [*corpus.records, Record(id="strange", image=strange)])
     local = build(corpus, tmp_path / "l", hash_subject=True)
     far = build(corpus, tmp_path / "r", hash_subject=True, engine="ray", engine_options={"workers": 2})
     assert content(far) == content(local)
