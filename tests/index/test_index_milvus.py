@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -173,3 +175,32 @@ def test_deleting_leaves_the_server_and_verify_looks_there(tmp_path: Path) -> No
     assert any("milvus" in str(finding) for finding in verify(tmp_path / "i").findings)
     assert repair(tmp_path / "i").findings == ()
     assert len(open_index(tmp_path / "i").search("red", k=99, mode="text")) == 6
+
+
+def test_a_server_by_its_uri_serves_several_processes(tmp_path: Path) -> None:
+    from milvus_lite.server_manager import server_manager_instance as manager
+
+    folder = str(tmp_path / "server.db")
+    uri = manager.start_and_get_uri(folder)
+    assert uri
+    corpus = make_corpus(tmp_path / "c", 8)
+    try:
+        options = {"uri": uri, "token": "user:SECRET", "collection": "cells"}
+        build(corpus, tmp_path / "i", store="milvus", store_options=options)
+        exact = build(corpus, tmp_path / "n", store="numpy")
+        for search in SEARCHES:
+            assert open_index(tmp_path / "i").search(square("red"), **search) == exact.search(square("red"), **search)
+        assert not (tmp_path / "i" / "milvus.db").exists()
+        assert all(name.startswith("cells_") for name in named(tmp_path / "i"))
+        code = (
+            "import sys; from pathlib import Path; from ragvlm.stores.milvus_store import MilvusStore\n"
+            "print(len(MilvusStore.load(Path(sys.argv[1]))))"
+        )
+        path = next((tmp_path / "i").glob("image*.milvus"))
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+        assert done.stdout.strip() == "8", done.stderr
+        build(corpus, tmp_path / "i", store="numpy")
+        assert milvus_client.connect(uri).call("list_collections") == []
+    finally:
+        milvus_client.close_unused()
+        manager.release_server(folder)
