@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,33 @@ def _reader(name: str, reader: str | None = None) -> Target:
     return read
 
 
+def _listed(name: str) -> Target:
+    """A file that a corpus names, whatever it holds: as a corpus, and each of its records as a picture."""
+
+    def read(data: bytes, folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        (folder / "metadata.jsonl").write_text(json.dumps({"file_name": name, "caption": "x"}))
+        corpus = Corpus.load(folder, options={"slices": "3"})
+        for record in corpus.records[:3]:
+            open_image(corpus.image_path(record), max_pixels=1 << 20)
+
+    return read
+
+
+@cache
+def _nifti(packed: bool) -> bytes:
+    import nibabel
+
+    data = nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)).to_bytes()
+    return gzip.compress(data) if packed else data
+
+
+def _dicom() -> bytes:
+    import pydicom
+
+    return (Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm").read_bytes()
+
+
 def _manifest(data: bytes, folder: Path) -> None:
     (folder / "manifest.json").write_bytes(data)
     read_manifest(folder)
@@ -109,6 +138,11 @@ TARGETS: dict[str, tuple[Target, tuple[bytes, ...]]] = {
             tiff_bytes(np.zeros((3, 16, 16), np.uint16), ome=True),
         ),
     ),
+    "dicom": (_listed("x.dcm"), (_dicom(),)),
+    "nifti": (_listed("x.nii"), (_nifti(packed=False),)),
+    "nifti-gz": (_listed("x.nii.gz"), (_nifti(packed=True), gzip.compress(bytes(1 << 24)))),
+    "slide": (_listed("x.svs"), (tiff_bytes(np.zeros((64, 64, 3), np.uint8), tile=(16, 16), photometric="rgb"),)),
+    "stack": (_listed("x.ome.tif"), (tiff_bytes(np.zeros((3, 16, 16), np.uint16), ome=True),)),
     "jsonl": (_reader("x.jsonl"), (json.dumps(_ROWS[0]).encode(), b'{"caption": "a"}\n{"caption": "b"}\n')),
     "csv": (_reader("x.csv"), (b"image,caption\na.png,x\n", b'id;caption\n1;"a\nb"\n')),
     "tsv": (_reader("x.tsv"), (b"image\tcaption\na.png\tx\n",)),
