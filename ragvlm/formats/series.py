@@ -46,10 +46,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a folder holds: volumes, files that are pictures of their own, and the number of those without a picture."""
+    """What a folder holds: volumes, files that are pictures of their own, those that can't be read, each with the
+    reason, and the number of DICOM files that are no pictures (reports, plans, directories).
+    """
 
     series: tuple[Series, ...]
     singles: tuple[str, ...]
+    broken: tuple[tuple[str, str], ...]
     without_picture: int
 
 
@@ -81,7 +84,7 @@ def scan(folder: Path) -> Scan:
     for file in _files(folder):
         status = (folder / file).stat()
         stamps.append((file, status.st_size, status.st_mtime_ns))
-    return _scan(str(folder.absolute()), tuple(sorted(stamps)))
+    return _scan(str(folder.absolute()), tuple(sorted(stamps)), hidden.digest(""))
 
 
 def find(folder: Path, key: str | None) -> Series:
@@ -109,22 +112,28 @@ def _files(folder: Path) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _scan(folder: str, stamps: tuple[tuple[str, int, int], ...]) -> Scan:
+def _scan(folder: str, stamps: tuple[tuple[str, int, int], ...], key: str) -> Scan:
+    """``scan``, anew where a file or the ``key`` of the hashes changed."""
     groups: dict[tuple[Any, ...], list[_Slice]] = defaultdict(list)
     singles: list[str] = []
+    broken: list[tuple[str, str]] = []
     without = 0
     for file, _, _ in stamps:
-        header = _picture(Path(folder, file))
+        try:
+            header = _header(Path(folder, file))
+        except (OSError, ImageError) as error:
+            broken.append((file, getattr(error, "strerror", None) or str(error)))
+            continue
         if header is None:
             continue
-        if header is False:
+        if not tags.number(header, "Rows"):
             without += 1
             continue
-        key, slice_ = _placed(file, header)
+        group, slice_ = _placed(file, header)
         if slice_ is None:
             singles.append(file)
         else:
-            groups[key].append(slice_)
+            groups[group].append(slice_)
     counts: dict[str, int] = defaultdict(int)
     series = []
     for (uid, *_), slices in sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1]), item[1][0].file)):
@@ -135,20 +144,13 @@ def _scan(folder: str, stamps: tuple[tuple[str, int, int], ...]) -> Scan:
         else:
             series.append(made)
     _tell(series, counts, without)
-    return Scan(tuple(series), tuple(sorted(singles)), without)
+    return Scan(tuple(series), tuple(sorted(singles)), tuple(broken), without)
 
 
-def _picture(path: Path) -> Any:
-    """The header of a file; None where it is no DICOM file, False where it has no picture."""
-    try:
-        with path.open("rb") as stream:
-            if not tags.is_dicom(stream.read(132)):
-                return None
-            header = tags.read_header(stream)
-        pixels.size(header)
-    except (OSError, ImageError):
-        return False
-    return header
+def _header(path: Path) -> Any:
+    """The header of a file, None where it is no DICOM file. Raises OSError and ImageError."""
+    with path.open("rb") as stream:
+        return tags.read_header(stream) if tags.is_dicom(stream.read(132)) else None
 
 
 def _placed(file: str, header: Any) -> tuple[tuple[Any, ...], _Slice | None]:
@@ -199,4 +201,4 @@ def _tell(series: Sequence[Series], parts: dict[str, int], without: int) -> None
     if split:
         _log.warning("%d series hold pictures of several orientations or sizes, which are told apart", split)
     if without:
-        _log.info("%d DICOM files hold no picture that can be read", without)
+        _log.info("%d DICOM files are no pictures", without)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ragvlm import hidden
 from ragvlm.errors import CorpusError
 from ragvlm.formats import series
 from ragvlm.readers.flatfolder import no_columns
-from ragvlm.types import Record
+from ragvlm.types import Record, Skipped
 
 
 class DicomFolderReader:
@@ -25,8 +26,11 @@ class DicomFolderReader:
         """Whether one of the first few files is DICOM."""
         return path.is_dir() and series.sniff(path)
 
-    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record]:
-        """Records without captions. Raises CorpusError, and InputError where columns are asked for."""
+    def read(self, path: Path, columns: Mapping[str, str]) -> Iterator[Record | Skipped]:
+        """Records without captions, and the files whose header can't be read, by the hashes of their names.
+
+        Raises CorpusError, and InputError where columns are asked for.
+        """
         no_columns(path, columns)
         try:
             found = series.scan(path)
@@ -36,3 +40,5 @@ class DicomFolderReader:
             yield Record(id=one.key, image=f".#series={one.key}")
         for file in found.singles:
             yield Record(id=file, image=file)
+        for file, why in found.broken:
+            yield Skipped(f".#file={hidden.digest(file)}", why)

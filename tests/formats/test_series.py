@@ -213,6 +213,21 @@ def test_a_broken_file_is_skipped_under_its_hash(tmp_path):
     assert "SMITH" not in reason and "broken DICOM" in reason
 
 
+def test_files_whose_header_is_broken_are_named_skips_and_reports_are_not(tmp_path):
+    series(tmp_path, CT[:3])
+    (tmp_path / "report").write_bytes((SHIPPED / "test-SR.dcm").read_bytes())
+    deflated = (SHIPPED / "image_dfl.dcm").read_bytes()
+    start = deflated[: 144 + int.from_bytes(deflated[140:144], "little")]
+    (tmp_path / "MUELLER").write_bytes(start + b"\xff" * 50)
+    corpus = Corpus.load(tmp_path)
+    assert len(corpus) == 4
+    assert [(s.item, s.reason) for s in corpus.skipped] == [
+        (f".#file={hidden.digest('MUELLER')}", "broken DICOM: its deflated part can't be unpacked")
+    ]
+    with pytest.raises(CorpusError, match="broken DICOM"):
+        Corpus.load(tmp_path, strict=True)
+
+
 def test_a_folder_without_pictures_says_so(tmp_path):
     make(tmp_path / "x", CT[0])
     with pytest.raises(CorpusError, match="no records"):
