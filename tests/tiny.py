@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ragvlm.corpus import Corpus
-from ragvlm.index import Index
+from ragvlm.index import Index, scan
 from ragvlm.types import Float32, Record
 
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "grey": (120, 120, 120)}
@@ -87,8 +87,9 @@ def of(root: Path, records: Sequence[Record]) -> Corpus:
 
 
 def files(out: Path) -> dict[str, bytes]:
-    """All files under a folder."""
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    """All files under a folder but what is remembered of pictures' files, which is written once those are settled."""
+    found = {p.relative_to(out).as_posix(): p for p in out.rglob("*") if p.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if name != scan.NAME}
 
 
 def content(index: Index) -> list[Any]:

@@ -14,7 +14,7 @@ from tiny import ColourEncoder, build, content, files, make_corpus, of, on_disk
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError, StoreError
-from ragvlm.index import Index
+from ragvlm.index import Index, scan
 from ragvlm.index.lock import writing
 from ragvlm.index.manifest import read_manifest
 from ragvlm.index.scan import Scan, Seen
@@ -52,6 +52,7 @@ def test_deleted_records_leave_all_files(corpus, out, store):
     Scan({"p05.png": Seen(1, 2, 3, "x")}).write(out)
     was = {row[0]: row for row in content(index)}
     report = index.delete(["a01", "a05"])
+    assert not (out / scan.NAME).exists()
     assert (report.deleted, report.records, report.bytes < report.bytes_before) == (2, 5, True)
     assert not traces(out, "a01", "a05", "p01", "p05", "number 5")
     for found in (index, Index.open(out, encoder=ColourEncoder())):
