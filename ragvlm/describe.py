@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import ragvlm
 from ragvlm.abstain import NEIGHBOURS, Verdict, judge
-from ragvlm.errors import InputError
+from ragvlm.errors import ImageError, InputError
 from ragvlm.evidence import EvidenceChecker, confidence, drop_unsupported, supported_text
 from ragvlm.generators import load_generator
 from ragvlm.index import Index
@@ -113,23 +113,62 @@ class Describer:
         return found if many else found[0]
 
     def batches(
-        self, images: Sequence[Any], *, question: str | None = None, size: int = 16, **known: Any
+        self,
+        images: Sequence[Any],
+        *,
+        question: str | None = None,
+        size: int = 16,
+        skip: Callable[[Any, ImageError], None] | None = None,
+        **known: Any,
     ) -> Iterator[list[Description]]:
         """Describe many pictures with bounded memory: yields the descriptions of ``size`` pictures at a time.
 
+        They share one batch of the encoder and one of the generator. ``skip`` is called with a picture that can't be
+        decoded and why, and the others of its batch are described; without it the first such picture ends the work.
         ``known`` are subject_id, metadata and regions, as in a call.
         """
         for start in range(0, len(images), size):
-            yield self._describe(images[start : start + size], question, **known)
+            yield self._describe(images[start : start + size], question, skip, **known)
 
     def from_retrieved(self, found: Sequence[Retrieved]) -> list[Description]:
         """Describe queries from references that were retrieved before, whatever ``k`` and the search options say."""
         return self._write(found, _Clock(len(found)))
 
-    def _describe(self, images: Sequence[Any], question: str | None, **known: Any) -> list[Description]:
+    def settings(self, question: str | None = None) -> dict[str, Any]:
+        """What a description depends on beside its picture, as its provenance tells it."""
+        return {
+            "ragvlm": ragvlm.__version__,
+            "index_fingerprint": self.index.fingerprint,
+            "generator": self.generator.name,
+            "question": question,
+            "parameters": {
+                "k": self.k,
+                "alpha": self.alpha,
+                "template": self.writer.template.name,
+                "max_chars": self.writer.max_chars,
+                "threshold": self.checker.threshold,
+                "keep_unsupported": self.keep_unsupported,
+                **self.search.to_dict(),
+            },
+        }
+
+    def _describe(
+        self,
+        images: Sequence[Any],
+        question: str | None,
+        skip: Callable[[Any, ImageError], None] | None = None,
+        **known: Any,
+    ) -> list[Description]:
         clock = _Clock(len(images))
         with clock("decode"):
-            queries = [as_query(item, picture=True, **known) for item in images]
+            queries = []
+            for item in images:
+                try:
+                    queries.append(as_query(item, picture=True, **known))
+                except ImageError as error:
+                    if skip is None:
+                        raise
+                    skip(item, error)
             for query in queries:
                 if query.image is None:
                     raise InputError(f"{query.id!r} is words: give a picture to describe, or use search")
@@ -217,22 +256,10 @@ class Describer:
         manifest = self.index.manifest
         first, second = (*(prompt_hash(prompt) for prompt in prompts), None, None)[:2]
         return {
-            "ragvlm": ragvlm.__version__,
-            "index_fingerprint": self.index.fingerprint,
+            **self.settings(item.context.query.text),
             "encoder": {"name": manifest.encoder, "fingerprint": manifest.encoder_fingerprint},
-            "generator": self.generator.name,
-            "question": item.context.query.text,
             "prompt_hash": first,
             "second_prompt_hash": second,
-            "parameters": {
-                "k": self.k,
-                "alpha": self.alpha,
-                "template": self.writer.template.name,
-                "max_chars": self.writer.max_chars,
-                "threshold": self.checker.threshold,
-                "keep_unsupported": self.keep_unsupported,
-                **self.search.to_dict(),
-            },
             "abstention": verdict.to_dict(),
             "dropped_references": max((prompt.dropped for prompt in prompts), default=0),
             "dropped_sentences": dropped,

@@ -16,7 +16,7 @@ ORDER = re.findall(
     hidden burnedin locator microscopy slides formats images readers corpus simulate
     encoders labelsets classifiers stores index queries duplicates fusion
     modalities searching slices retrieve abstain
-    language templates prompt generators writing evidence threshold calibration describe tasks
+    language templates prompt generators writing evidence threshold calibration describe manypictures tasks
     measures statistics weights evaluation
     agreement catalogue modelpage report terminal arguments output commands cli __main__
     """,

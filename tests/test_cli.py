@@ -131,6 +131,27 @@ def test_a_broken_picture_is_one_line_without_warnings(index: Path, tmp_path: Pa
     assert "broken picture" in refuse("describe", tmp_path / "cut.tif", "-i", index)
 
 
+def test_a_folder_is_described_past_a_broken_picture_and_goes_on(index: Path, corpus: Path, tmp_path: Path) -> None:
+    folder, to = tmp_path / "pictures", tmp_path / "out.jsonl"
+    folder.mkdir()
+    names = [path.name for path in sorted((corpus / "images").iterdir())[:3]]
+    for name in names:
+        (folder / name).write_bytes((corpus / "images" / name).read_bytes())
+    (folder / "a-cut.png").write_bytes(b"no picture")
+    done = run("describe", folder, "-i", index, "--json", code=2)
+    assert [Path(row["image"]).name for row in lines(done)] == names
+    assert done.stderr.startswith(f"skipped {folder / 'a-cut.png'}: is not a picture")
+    assert done.stderr.count("\n") == 1
+    (folder / "a-cut.png").rename(tmp_path / "aside.png")
+    assert "3 of 3 pictures" in run("describe", folder, "-i", index, "--out", to).stderr
+    before = to.read_bytes()
+    (folder / "new.png").write_bytes((folder / names[0]).read_bytes())
+    assert "4 of 4 pictures" in run("describe", folder, "-i", index, "--out", to).stderr
+    assert to.read_bytes().startswith(before)
+    assert to.read_bytes().count(b"\n") == 4
+    assert "another parameters" in refuse("describe", folder, "-i", index, "--out", to, "-k", "2")
+
+
 def test_describe_cites_neighbours_that_exist_and_refuses_a_stranger(index: Path, corpus: Path, tmp_path: Path) -> None:
     from skimage import data
 

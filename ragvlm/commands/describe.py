@@ -13,11 +13,12 @@ from ragvlm.errors import InputError
 
 if TYPE_CHECKING:
     from ragvlm.describe import Describer
+    from ragvlm.errors import ImageError
     from ragvlm.types import Description
 
 
 def describe(
-    images: Annotated[list[Path], typer.Argument(help="Pictures to describe.", metavar="IMAGE...")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures to describe, or folders of them.", metavar="IMAGE...")],
     index_dir: arg.IndexDir,
     generator: Annotated[str, typer.Option("--generator", "-g", help="See `ragvlm models`.")] = "consensus",
     k: Annotated[int, typer.Option("-k", help="How many references the generator sees.")] = 5,
@@ -62,16 +63,24 @@ def describe(
     ] = None,
     trust_remote_code: arg.Trust = False,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report.", metavar="OUT.html")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write JSON lines to this file; the same command goes on.", metavar="OUT.jsonl"),
+    ] = None,
     as_json: arg.Json = False,
 ) -> None:
     """Describe pictures with evidence, or abstain.
 
-    With --json one object a line is printed for each picture.
+    With --json one object a line is printed for each picture. Of several pictures those that can't be read are named
+    and the others described; the exit code is then 2.
     """
     from ragvlm.describe import Describer
     from ragvlm.index.manifest import read_manifest
+    from ragvlm.manypictures import expand
     from ragvlm.paths import check_writable
 
+    if to and report:
+        raise InputError("--report shows what one run describes, --out gathers several: give one of them")
     encoder = read_manifest(index_dir).encoder
     both = _shared(encoder, generator, device=device, trust_remote_code=trust_remote_code)
     describer = Describer(
@@ -100,12 +109,19 @@ def describe(
     view["mask"] = "text" if mask_burned_in else None
     view |= {"channel": channel, "projection": projection, "tile": tile, "mpp": mpp, "tissue": tissue}
     known = {"subject_id": subject_id, "metadata": arg.pairs(metadata, "--metadata"), "regions": regions}
-    found = _show(describer, [arg.placed(str(path), **view) for path in images], question, as_json, known)
+    pictures = [arg.placed(picture, **view) for picture in expand(images)]
+    asked: dict[str, Any] = {"question": question, **known}
+    if to:
+        skipped = _gather(describer, pictures, to, asked)
+    else:
+        found, skipped = _show(describer, pictures, asked, as_json)
     if report:
         from ragvlm.report import write_report
 
         write_report(found, describer.index, report)
         out.say(f"report: {report}")
+    if skipped:
+        raise typer.Exit(2)
 
 
 def _shared(encoder: str, generator: str, **given: str | bool | None) -> dict[str, dict[str, str | bool]]:
@@ -123,14 +139,44 @@ def _shared(encoder: str, generator: str, **given: str | bool | None) -> dict[st
 
 
 def _show(
-    describer: Describer, images: list[str], question: str | None, as_json: bool, known: dict[str, Any]
-) -> list[Description]:
-    """Describe ``images`` and print each description as soon as it is there."""
+    describer: Describer, pictures: list[str], asked: dict[str, Any], as_json: bool
+) -> tuple[list[Description], int]:
+    """Describe ``pictures`` and print each description as soon as it is there; the descriptions and who has none."""
     found: list[Description] = []
-    with out.progress("Describing", quiet=len(images) < 2) as progress:
-        for batch in describer.batches(images, question=question, **known):
+    skip = _Skip(alone=len(pictures) == 1)
+    with out.progress("Describing", quiet=len(pictures) < 2) as progress:
+        for batch in describer.batches(pictures, skip=skip, **asked):
             found += batch
-            progress(len(found), len(images))
+            progress(len(found) + skip.count, len(pictures))
             for description in batch:
                 out.print_json(description.to_dict()) if as_json else out.terminal().show_description(description)
-    return found
+    return found, skip.count
+
+
+def _gather(describer: Describer, pictures: list[str], to: Path, asked: dict[str, Any]) -> int:
+    """Describe those of ``pictures`` that the file ``to`` lacks, batch by batch; how many can't be read."""
+    from ragvlm.manypictures import DescriptionFile
+
+    file = DescriptionFile(to, describer.settings(asked["question"]))
+    left = [picture for picture in pictures if picture not in file.done]
+    skip, done = _Skip(), len(pictures) - len(left)
+    with out.progress("Describing") as progress:
+        for batch in describer.batches(left, skip=skip, **asked):
+            file.append([description.to_dict() for description in batch])
+            done += len(batch)
+            progress(done + skip.count, len(pictures))
+    out.say(f"{to}: {done} of {len(pictures)} pictures" + (f", {skip.count} can't be read" if skip.count else ""))
+    return skip.count
+
+
+class _Skip:
+    """Counts and names pictures that can't be read; one that stands ``alone`` is an error."""
+
+    def __init__(self, alone: bool = False) -> None:
+        self.alone, self.count = alone, 0
+
+    def __call__(self, picture: str, error: ImageError) -> None:
+        if self.alone:
+            raise error
+        self.count += 1
+        out.say(f"skipped {error}")
