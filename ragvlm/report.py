@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ragvlm.errors import RagvlmError
 from ragvlm.images import open_image, thumbnail_data_uri
 from ragvlm.index import Index
 from ragvlm.language.labels import label_sentences
+from ragvlm.locator import Locator
 from ragvlm.paths import atomic_path
 from ragvlm.types import Description, Hit
 
@@ -63,6 +65,7 @@ def _view(number: int, description: Description, pictures: _Pictures) -> dict[st
             {"hit": hit, "words": _words(hit), "picture": pictures.of(hit), "cited": hit.record.id in cited}
             for hit in description.context.hits
         ],
+        "slides": pictures.slides(description.context.hits),
         "provenance": description.provenance,
         "seconds": sum(description.timings.values()),
     }
@@ -88,3 +91,19 @@ class _Pictures:
             except RagvlmError:
                 self.known[record.id] = None
         return self.known[record.id]
+
+    def slides(self, hits: Sequence[Hit]) -> list[tuple[str, str]]:
+        """Name and overview of each slide that ``hits`` are tiles of, with the tiles drawn by rank."""
+        from ragvlm.slides import Rect, draw_rects
+
+        tiles: dict[Path, dict[str, Rect]] = {}
+        for hit in hits:
+            region = hit.record.extra.get("region")
+            if hit.record.image and isinstance(region, Mapping) and region.keys() >= {"x", "y", "width", "height"}:
+                rect = Rect(*(int(region[name]) for name in ("x", "y", "width", "height")))
+                tiles.setdefault(Locator.of(hit.record.image).file, {})[f"[{hit.rank}]"] = rect
+        found = []
+        for path, rects in tiles.items():
+            with suppress(RagvlmError, OSError):
+                found.append((path.name, thumbnail_data_uri(draw_rects(path, rects), 640)))
+        return found

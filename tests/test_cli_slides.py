@@ -56,7 +56,9 @@ def test_hits_name_their_place_on_the_slide(folder: Path) -> None:
 
 def test_a_slide_is_described_by_its_tiles(folder: Path) -> None:
     slide = folder / "corpus" / "s.ome.tif"
-    done = run("describe", slide, "-i", folder / "index", "--tile", 128, "--mpp", 0.5, "--alpha", 0)
+    page = folder / "report.html"
+    done = run("describe", slide, "-i", folder / "index", "--tile", 128, "--mpp", 0.5, "--alpha", 0, "--report", page)
+    assert "s.ome.tif, with the references that are its tiles" in page.read_text(encoding="utf-8")
     assert "A made-up tissue in pink." in done.stdout
     assert "nearest to the query's tile at " in done.stdout
     assert "µm" in done.stdout

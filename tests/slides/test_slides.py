@@ -243,3 +243,13 @@ def test_a_makers_format_is_read_by_openslide(tmp_path: Path, pixels: np.ndarray
 def test_a_page_is_one_of_the_file(tmp_path: Path, pixels: np.ndarray) -> None:
     path = plain_slide(tmp_path / "s.tif")
     assert np.array_equal(open_image(path, page=1), pixels[::2, ::2])
+
+
+def test_tiles_are_drawn_on_the_overview(slide_file: Path) -> None:
+    from ragvlm.slides import draw_rects
+
+    drawn = np.asarray(draw_rects(slide_file, {"[1]": Rect(800, 400, 200, 200)}, side=450), int)
+    with open_slide(slide_file) as slide:
+        plain = np.asarray(slide.thumbnail(450)[0], int)
+    rows, columns = np.nonzero(np.abs(drawn - plain).sum(axis=2))
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (200, 250, 100, 150)
