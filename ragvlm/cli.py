@@ -20,6 +20,7 @@ from ragvlm.commands.index import compact, index, info, verify
 from ragvlm.commands.models import app as models_app
 from ragvlm.commands.score import score
 from ragvlm.commands.search import search
+from ragvlm.commands.tune import tune_index
 from ragvlm.errors import RagvlmError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ for command in (index, search, describe, info, verify, compact, fuse):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)
+app.command("tune-index")(tune_index)
 app.command()(score)
 app.command()(compare)
 corpus_app.command()(simulate)

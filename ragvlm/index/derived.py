@@ -7,7 +7,7 @@ vector that was added at which position it is now, -1 for none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +94,12 @@ def differs(root: Path, manifest: Manifest, item: Derived) -> str | None:
         for start, vectors in zip(starts, source.blocks(), strict=False)
     )
     return "holds other vectors than the segments" if nearest < 1 - TOLERANCE else None
+
+
+def without(manifest: Manifest, files: Collection[str]) -> tuple[Derived, ...]:
+    """The entries of ``manifest`` but those of ``files``; a store and its map go together."""
+    gone = {item.kind.removesuffix("_map") for item in manifest.derived if item.file in files}
+    return tuple(item for item in manifest.derived if item.kind.removesuffix("_map") not in gone)
 
 
 def current(root: Path, manifest: Manifest, kind: str) -> Derived | None:

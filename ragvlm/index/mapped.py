@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEPT = 256  # row groups whose records stay in memory
 SPARE = 256  # files that a process has open beside the segments
 Half: TypeAlias = np.ndarray[Any, np.dtype[np.float16]]
+_FLOATS = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)  # what each float16 is
 
 
 class MappedSegments:
@@ -152,7 +153,7 @@ class SegmentVectors:
 
 def unit(rows: Half) -> Float32:
     """``rows`` as float32 of unit length: half precision moved the length by up to 1e-3."""
-    vectors = rows.astype(np.float32)
+    vectors = _FLOATS.take(rows.view(np.uint16))  # half the time of a cast
     scaled: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return scaled
 

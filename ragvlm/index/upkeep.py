@@ -13,7 +13,7 @@ from ragvlm.errors import InputError, RagvlmError
 from ragvlm.index import scan
 from ragvlm.index.build import MERGE_ROWS
 from ragvlm.index.checks import check_segments
-from ragvlm.index.derived import usable
+from ragvlm.index.derived import usable, without
 from ragvlm.index.finish import clean, finish, leftovers, tidied
 from ragvlm.index.ledger import Ledger, compact
 from ragvlm.index.lock import writing
@@ -106,8 +106,7 @@ def compact_index(root: Path, *, rows: int = MERGE_ROWS, wait: bool = False) -> 
         before = _bytes(root, old)
         live = Ledger.read(root, old).entries
         # stores with dead vectors are made anew; the others are taken over, since the order of the live rows stays
-        worn = {item.kind.removesuffix("_map") for item in old.derived if item.kind.endswith("_map")}
-        kept = tuple(item for item in old.derived if item.kind.removesuffix("_map") not in worn)
+        kept = without(old, [item.file for item in old.derived if item.kind.endswith("_map")])
         new = replace(old, segments=compact(root, old, live, rows, eager=True), derived=kept)
         return _report(root, finish(root, new, derive=not usable(root, new)), before, 0)
 

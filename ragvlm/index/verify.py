@@ -9,7 +9,7 @@ from typing import Any
 
 from ragvlm.errors import StoreError
 from ragvlm.index.checks import RETRIES, damage
-from ragvlm.index.derived import differs, needed
+from ragvlm.index.derived import differs, needed, without
 from ragvlm.index.finish import finish, leftovers, tidied
 from ragvlm.index.ledger import Ledger
 from ragvlm.index.lock import writing
@@ -96,7 +96,7 @@ def repair(root: Path, progress: Callable[[int, int], None] | None = None, *, wa
         if manifest.vanished is not None and manifest.vanished.file in broken:
             manifest = replace(manifest, vanished=None)
         whole = all(finding.derived for finding in first.findings)
-        manifest = replace(manifest, derived=tuple(item for item in manifest.derived if item.file not in broken))
+        manifest = replace(manifest, derived=without(manifest, broken))
         finish(root, manifest, derive=whole and any(not file.startswith("vanished") for file in broken))
         last = verify(root)
     repaired = sorted({finding.file for finding in first.findings} - {finding.file for finding in last.findings})

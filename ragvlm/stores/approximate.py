@@ -6,6 +6,7 @@ neighbour was proposed at all (the recall, which ``ragvlm tune-index`` measures)
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +64,7 @@ class FaissCandidates(ABC):
     suffix: ClassVar[str] = ".faiss"
     effort: ClassVar[str]
     kind: ClassVar[str]  # FAISS's class
+    spare: ClassVar[float]  # candidates for each neighbour wanted, at least
 
     def __init__(self, dim: int, settings: dict[str, int] | None = None) -> None:
         self.dim = dim
@@ -121,7 +123,7 @@ class FaissCandidates(ABC):
         k = min(check_k(k), len(self))
         if k == 0 or not len(queries):
             return nothing(queries, k)
-        depth = max(self.settings["refine"], 2 * k)
+        depth = max(self.settings["refine"], math.ceil(self.spare * k))
         if 2 * depth > len(self):
             return stack(search_all(self._source, queries, k), k)
         proposed = self._propose(queries, depth)

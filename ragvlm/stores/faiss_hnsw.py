@@ -23,8 +23,9 @@ class FaissHnswStore(FaissCandidates):
     name = "faiss-hnsw"
     effort = "ef"
     kind = "IndexHNSWSQ"
+    spare = 1.5
 
-    def __init__(self, dim: int, m: int = 32, ef_construction: int = 40, ef: int = 64, refine: int = 32) -> None:
+    def __init__(self, dim: int, m: int = 32, ef_construction: int = 40, ef: int = 64, refine: int = 20) -> None:
         self._m, self._ef_construction = m, ef_construction
         super().__init__(dim, {"ef": ef, "refine": refine})
 

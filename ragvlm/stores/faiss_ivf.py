@@ -24,8 +24,9 @@ class FaissIvfStore(FaissCandidates):
     name = "faiss-ivf"
     effort = "nprobe"
     kind = "IndexIVFRaBitQFastScan"
+    spare = 4.0
 
-    def __init__(self, dim: int, nlist: int = 0, nprobe: int = 16, refine: int = 200) -> None:
+    def __init__(self, dim: int, nlist: int = 0, nprobe: int = 16, refine: int = 100) -> None:
         if nlist < 0:
             raise InputError(f"store {self.name!r}: nlist is {nlist}: give a whole number above 0, or 0")
         self._nlist = nlist
