@@ -24,7 +24,7 @@ from ragvlm.stores.exact import VectorSource, slack
 from ragvlm.types import Float32, Int64
 
 SIGMAS = 1.96  # of a normal distribution, which 95 % lie within
-LADDER = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+LADDER = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 DEEPER = (1, 2, 4, 8)  # times the candidates that a store scores by default
 GAIN = 0.001  # of recall, below which another step of three is not worth it
 
