@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["RAGVLM_CACHE"] = str(folder / "cache")
-        model = options.model or str(_random_vit_b32(folder / "vit-b32"))
+        model = options.model or str(random_vit_b32(folder / "vit-b32"))
         report: dict[str, Any] = {"model": options.model or "CLIP ViT-B/32's size, random weights", **_machine()}
         report["cosine_to_torch_fp32"] = _export(model)
         report["start_up_of_one_query"] = _start_up(model, folder / "picture.png", options.runs)
@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _random_vit_b32(folder: Path) -> Path:
+def random_vit_b32(folder: Path) -> Path:
     from ragvlm.encoders.torch_tools import import_package
 
     import_package("transformers", "transformers", "CLIPModel")
