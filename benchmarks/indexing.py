@@ -62,11 +62,9 @@ def main() -> None:
         tower, weights = _towers(folder)
         sets = {size: _pictures(folder / f"{size[0]}x{size[1]}", size, options.pictures) for size in SIZES}
         small = _pictures(folder / "warm", (320, 240), 16)
-        workers, absent = _start(tower, weights, options)
+        workers, absent = _start(tower, weights, small, options)
         turns = []
         try:
-            for worker in workers.values():
-                worker.ask(small)
             for turn in range(options.turns):
                 print(f"turn {turn + 1} of {options.turns}", file=sys.stderr)
                 turns.append({size: {way: workers[way].ask(sets[size]) for way in workers} for size in SIZES})
@@ -199,7 +197,10 @@ class Worker:
         return line
 
 
-def _start(tower: str, weights: str, options: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, str]]:
+def _start(
+    tower: str, weights: str, small: Path, options: argparse.Namespace
+) -> tuple[dict[str, Worker], dict[str, str]]:
+    """The ways that work, warmed up on a few small pictures, and why others are left out."""
     workers, absent = {}, {}
     for way in WAYS:
         python = (
@@ -210,7 +211,9 @@ def _start(tower: str, weights: str, options: argparse.Namespace) -> tuple[dict[
             absent[way] = f"not installed: {', '.join(missing)}"
             continue
         try:
-            workers[way] = Worker(python, way, tower, weights, Path(tower).parent)
+            worker = Worker(python, way, tower, weights, Path(tower).parent)
+            worker.ask(small)
+            workers[way] = worker
         except RuntimeError as error:
             if way not in NEEDS:
                 raise
