@@ -184,18 +184,14 @@ class _Search:
         if self.options.diversity > 0:
             ranking = self._diversify(ranking)
         hits = tuple(
-            Hit(self._located(row), score, rank, self.duplicates.get(row), *self._slices(row))
+            Hit(self._located(row), score, rank, self.duplicates.get(row), *self._pair(row))
             for rank, (row, score) in enumerate(ranking[:k], start=1)
         )
         near = self._rank("image", self.image, nearest) if nearest and self.image is not None else []
         return Retrieved(Context(self.query, hits), tuple(score for _, score in near))
 
-    def _slices(self, row: int) -> tuple[str | None, int | None]:
-        """Which slice of the query and which of the reference belong together."""
-        own = slices.of_reference(self.index, row, self.image)
-        if self.slices is None or len(self.slices) < 2:
-            return None, own
-        return slices.of_query(self.query, self.slices, self.index.image_embeddings([row])[0]), own
+    def _pair(self, row: int) -> tuple[str | None, int | None]:
+        return slices.nearest(self.index, row, self.query, self.slices)
 
     def _located(self, row: int) -> Record:
         """The record with its picture's whole path, so that whoever gets the hit can open it."""

@@ -1,4 +1,4 @@
-"""Which slices of two volumes belong together: of the query's, and of the reference's."""
+"""Which slices belong together: of a volume as query, and of a volume as reference."""
 
 from __future__ import annotations
 
@@ -13,28 +13,20 @@ if TYPE_CHECKING:
     from ragvlm.index import Index
 
 
-def of_query(query: Query, vectors: Float32 | None, reference: Float32) -> str | None:
-    """The name of the query's slice that is nearest to ``reference`` (dim,); ``vectors`` (slices, dim) are theirs.
+def nearest(index: Index, row: int, query: Query, vectors: Float32 | None) -> tuple[str | None, int | None]:
+    """The pair of slices that are most alike: the name of the query's, the number of that of the record in ``row``.
 
-    None where the query is no volume or the reference has no picture (a row of NaN).
-    """
-    if vectors is None or len(vectors) < 2 or np.isnan(reference).any():
-        return None
-    return list(query.slices)[int(np.argmax(vectors @ reference))]
-
-
-def of_reference(index: Index, row: int, vector: Float32 | None) -> int | None:
-    """The slice that the record in ``row`` is, or of a whole volume the one nearest to the query's ``vector`` (dim,).
-
-    The slices of a volume stand behind it, unless they were indexed at other times: those are not looked at.
+    ``vectors`` (slices, dim) are the query's; None where it has no picture. None stands where the query or the
+    reference is no volume; a reference that is a slice is that slice. The slices of a whole volume stand behind it,
+    unless they were indexed at other times: those are not looked at.
     """
     record = index.records[row]
-    if "slice" in record.extra:
-        return int(record.extra["slice"])
     last = min(row + int(record.extra.get("slices_taken", 0)), len(index.records) - 1)
-    rows = [other for other in range(row + 1, last + 1) if volume_of(index.records[other]) == record.id]
-    if vector is None or not rows:
-        return None
-    similarities = np.nan_to_num(index.image_embeddings(rows) @ vector, nan=-2.0)
-    found = index.records[rows[int(np.argmax(similarities))]].extra.get("slice")
-    return int(found) if found is not None else None
+    rows = [other for other in range(row + 1, last + 1) if volume_of(index.records[other]) == record.id] or [row]
+    numbers = [index.records[other].extra.get("slice") for other in rows]
+    if vectors is None or (len(vectors) < 2 and len(rows) < 2):
+        return None, numbers[0] if len(rows) == 1 else None
+    similarities = np.nan_to_num(vectors @ index.image_embeddings(rows).T, nan=-2.0)
+    one, other = np.unravel_index(int(np.argmax(similarities)), similarities.shape)
+    named = len(vectors) > 1 and similarities[one, other] > -2
+    return list(query.slices)[int(one)] if named else None, numbers[int(other)]

@@ -140,7 +140,7 @@ def _scan(folder: str, stamps: tuple[tuple[str, int, int], ...], key: str) -> Sc
         counts[uid] += 1
         made = _series(uid, counts[uid], slices)
         if made is None:
-            singles.append(slices[0].file)
+            singles += [slice_.file for slice_ in slices]
         else:
             series.append(made)
     _tell(series, counts, without)
@@ -170,22 +170,22 @@ def _placed(file: str, header: Any) -> tuple[tuple[Any, ...], _Slice | None]:
 
 
 def _series(uid: str, part: int, slices: Sequence[_Slice]) -> Series | None:
-    """The slices in order, each place once; None where there is one place alone."""
+    """The slices in order, each place once; None where there is one place alone, as in a film of a beating heart."""
     ordered = sorted(slices, key=lambda s: (round(s.distance / _SAME_PLACE), s.number, s.file))
     kept = [ordered[0]]
     for slice_ in ordered[1:]:
         if slice_.distance - kept[-1].distance > _SAME_PLACE:
             kept.append(slice_)
-    if len(kept) == 1 and len(slices) == 1:
+    if len(kept) == 1:
         return None
     steps = np.diff([s.distance for s in kept])
-    spacing = float(np.median(steps)) if len(steps) else 0.0
+    spacing = float(np.median(steps))
     return Series(
         key=hidden.digest(f"series {uid}") + (f".{part}" if part > 1 else ""),
         files=tuple(s.file for s in kept),
         header=kept[len(kept) // 2].header,
         spacing=round(spacing, 4),
-        gaps=int((steps > _GAP * spacing).sum()) if len(steps) else 0,
+        gaps=int((steps > _GAP * spacing).sum()),
         duplicates=len(slices) - len(kept),
     )
 
