@@ -96,14 +96,15 @@ class _Pictures:
         """Name and overview of each slide that ``hits`` are tiles of, with the tiles drawn by rank."""
         from ragvlm.slides import Rect, draw_rects
 
-        tiles: dict[Path, dict[str, Rect]] = {}
+        tiles: dict[tuple[Path, str], dict[str, Rect]] = {}
         for hit in hits:
             region = hit.record.extra.get("region")
             if hit.record.image and isinstance(region, Mapping) and region.keys() >= {"x", "y", "width", "height"}:
                 rect = Rect(*(int(region[name]) for name in ("x", "y", "width", "height")))
-                tiles.setdefault(Locator.of(hit.record.image).file, {})[f"[{hit.rank}]"] = rect
+                slide = hit.record.id.rpartition("@")[0]  # ids are hidden where names of files must be
+                tiles.setdefault((Locator.of(hit.record.image).file, slide), {})[f"[{hit.rank}]"] = rect
         found = []
-        for path, rects in tiles.items():
+        for (path, slide), rects in tiles.items():
             with suppress(RagvlmError, OSError):
-                found.append((path.name, thumbnail_data_uri(draw_rects(path, rects), 640)))
+                found.append((slide, thumbnail_data_uri(draw_rects(path, rects), 640)))
         return found

@@ -99,7 +99,7 @@ class SlideFormat:
 def _tile(record: Record, whole: Locator, rect: Rect, mpp: float | None, scale: float) -> Record:
     size = "x".join(str(max(1, round(length * scale))) for length in (rect.width, rect.height))
     parts = {name: getattr(rect, name) for name in _RECT}
-    region: dict[str, Any] = {"file": whole.path, **parts}
+    region: dict[str, Any] = dict(parts)  # the file is named by the place, which may be hidden
     if mpp is not None:
         region["um"] = [round(parts[name] * mpp, 3) for name in _RECT]
         region["mpp"] = round(mpp / scale, 6)
