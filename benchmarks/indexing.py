@@ -29,16 +29,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
 from indexing_ways import WAYS
+from machine import machine
 from onnx_towers import random_vit_b32
 from PIL import Image
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "indexing.json"
 SIZES = ((1024, 768), (2000, 1500))
+PATIENCE = 180  # seconds for one folder, or to start
 NEEDS = {
     "LangChain": ("langchain_experimental", "langchain_community"),
     "sentence-transformers": ("sentence_transformers",),
@@ -190,10 +193,13 @@ class Worker:
         self.errors.close()
 
     def _answer(self) -> str:
+        patience = Timer(PATIENCE, self.process.kill)
+        patience.start()
         line = self.process.stdout.readline()  # type: ignore[union-attr]
+        patience.cancel()
         if not line:
             self.errors.seek(0)
-            raise RuntimeError(self.errors.read()[-2000:])
+            raise RuntimeError(self.errors.read()[-2000:].strip() or f"no answer within {PATIENCE} seconds")
         return line
 
 
@@ -217,7 +223,7 @@ def _start(
         except RuntimeError as error:
             if way not in NEEDS:
                 raise
-            absent[way] = f"fails: {str(error).strip().splitlines()[-1]}"
+            absent[way] = f"fails: {str(error).splitlines()[-1]}"
     return workers, absent
 
 
@@ -247,9 +253,8 @@ def _report(
     return {
         "command": shlex.join(["python", "benchmarks/indexing.py", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"},
+        "machine": machine(),
         "versions": {"python": platform.python_version()} | _versions(options),
-        "load_average": [round(value, 1) for value in os.getloadavg()],
         "tower": "CLIP ViT-B/32, random weights; batches of 16; ragvlm on ONNX Runtime, others on torch",
         "pictures": options.pictures,
         "turns": options.turns,
@@ -293,14 +298,6 @@ def _goals(turns: list[dict[Any, Any]], ways: list[str]) -> list[dict[str, Any]]
                     | {"met": ratio >= goal, "cpu": _ratio(own, way, other, "cpu_s")}
                 )
     return found
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _versions(options: argparse.Namespace) -> dict[str, str]:

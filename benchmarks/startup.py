@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 from PIL import Image
 
 RESULTS = Path(__file__).parent / "results" / "startup.json"
@@ -188,10 +189,9 @@ def _report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> 
     return {
         "command": shlex.join(["python", "benchmarks/startup.py", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"},
+        "machine": machine(),
         "versions": {"python": platform.python_version()} | _versions(),
         "runs": options.runs,
-        "load_average": [round(value, 1) for value in os.getloadavg()],
         "results": results,
         "times_the_cpu_of_embedded": {
             way: round(statistics.median(theirs / ours for theirs, ours in pairs), 2) for way, pairs in paired.items()
@@ -200,15 +200,6 @@ def _report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> 
             way: {"goal": goal, "met": results[way]["cpu_s"] < goal} for way, goal in GOALS.items() if way in results
         },
     }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _versions() -> dict[str, str]:
