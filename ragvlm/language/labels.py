@@ -55,6 +55,14 @@ class Vote:
         return f"{self.sentence.removesuffix('.')} ({tally})."
 
 
+_TALLY = re.compile(r" \((?:\S+ of|\S+ to \S+ in) \d+ references?\)")
+
+
+def without_tallies(text: str) -> str:
+    """``text`` without the votes that ``Vote.tallied`` adds: how many references agree is no count in the picture."""
+    return _TALLY.sub("", text)
+
+
 def labels_of(record: Record) -> dict[str, Label]:
     """The labels that can be put in words: ``modality`` first, empty texts and NaN left out."""
     named = {"modality": record.modality} if record.modality else {}

@@ -2,7 +2,8 @@
 
 Words in common tell little here: "19 red cells and no platelets" and "12 red cells and two platelets" share most of
 theirs. Facts are read by rule from English sentences (``ragvlm.language``), shallowly: what the rules don't see, on
-either side, doesn't count. The figures are micro-averages over all facts of all items.
+either side, doesn't count. Neither do tallies of references ("4 of 5 references"), which say nothing of the picture.
+The figures are micro-averages over all facts of all items.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from ragvlm.language.conflicts import agrees, same_thing
 from ragvlm.language.facts import Facts, Phrase, Quantity, facts_of
+from ragvlm.language.labels import without_tallies
 from ragvlm.language.places import is_stated, places_of
 from ragvlm.language.sentences import split_sentences
 from ragvlm.measures.base import Float64, Item, Progress, Statistics, TextMeasure, texts_of, tracked
@@ -96,7 +98,7 @@ def _best(kind: str, prediction: str, references: tuple[str, ...]) -> Counts:
 
 @lru_cache(maxsize=1 << 15)
 def _read(text: str) -> Facts:
-    return reduce(or_, map(facts_of, split_sentences(text)), Facts())
+    return reduce(or_, map(facts_of, split_sentences(without_tallies(text))), Facts())
 
 
 def _compare(kind: str, mine: Facts, theirs: Facts) -> Counts:

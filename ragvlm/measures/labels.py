@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from ragvlm.language.conflicts import agrees, same_thing
 from ragvlm.language.facts import Facts, Phrase, Quantity, facts_of, stem
-from ragvlm.language.labels import label_words
+from ragvlm.language.labels import label_words, without_tallies
 from ragvlm.language.sentences import split_sentences
 from ragvlm.measures.base import Item, Progress, Statistics, TextMeasure, refuse, texts_of, tracked
 from ragvlm.measures.facts import of_counts, source
@@ -113,7 +113,7 @@ def stated_labels(text: str, labels: Mapping[str, Label], known: Vocabulary) -> 
     said: set[tuple[str, Phrase | float | bool]] = set()
     quantities: tuple[Quantity, ...] = ()
     texts = {name: known.get(name, frozenset()) for name, value in labels.items() if isinstance(value, str)}
-    for sentence in split_sentences(text):
+    for sentence in split_sentences(without_tallies(text)):
         words, facts = _stems(sentence), facts_of(sentence)
         quantities += facts.quantities + tuple(Quantity(0, 0, phrase) for phrase in sorted(facts.negated))
         said.update((name, value) for name, value in _named(words, texts) if not _is_denied(value, facts))

@@ -7,7 +7,7 @@ import math
 import pytest
 from texts import context_of
 
-from ragvlm.language.labels import label_sentence, label_sentences, votes
+from ragvlm.language.labels import label_sentence, label_sentences, votes, without_tallies
 from ragvlm.language.sentences import split_sentences
 from ragvlm.types import Record
 
@@ -56,6 +56,15 @@ def test_texts_by_weighted_mode_numbers_by_weighted_lower_median():
     # in order 2 (0.5), 5 (0.4), 9 (0.8): half of 1.7 is reached at 5
     assert nuclei.value == 5
     assert nuclei.tallied == "There are five nuclei (2 to 9 in 3 references)."
+
+
+@pytest.mark.parametrize("values", [("a", "b"), ("a", "a"), (3, 3), (2, 9), (-1.5, 2.5e9), (0,)])
+def test_a_tally_is_taken_away_and_nothing_else(values: tuple[str | float, ...]) -> None:
+    vote = votes(context_of(*(Record(str(i), labels={"size": value}) for i, value in enumerate(values))))[0]
+    assert vote.tallied != vote.sentence
+    assert (
+        without_tallies(f"{vote.tallied} Two cells (4 of 5 stained).") == f"{vote.sentence} Two cells (4 of 5 stained)."
+    )
 
 
 def test_ties_go_to_the_better_rank_and_negative_scores_do_not_vote():
