@@ -13,6 +13,7 @@ import numpy as np
 from ragvlm.errors import InputError, RagvlmError, one_line, require
 from ragvlm.evaluation.pairing import Side, check_references, clusters_of, pairs_of, shared_ids
 from ragvlm.evaluation.recorded import open_all
+from ragvlm.evaluation.threads import one_thread
 from ragvlm.measures import Float64, Measure, Statistics, measure
 from ragvlm.measures import measures as measures_of
 from ragvlm.statistics import LEVEL, RESAMPLES, Difference, Interval, holm, interval, paired
@@ -172,7 +173,8 @@ def compare(
     skipped = []
     for done, name in enumerate(names, 1):
         if found := _found(name, sides, ids, known_task):
-            rows += [_compared(name, found, sides, pair, clusters, seed, resamples) for pair in pairs]
+            with one_thread():
+                rows += [_compared(name, found, sides, pair, clusters, seed, resamples) for pair in pairs]
         else:
             skipped.append(name)
         if progress:

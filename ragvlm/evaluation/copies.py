@@ -15,17 +15,16 @@ angles than 90 degrees, crops that leave less than 60 % of a side, and fields mo
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ragvlm.evaluation.threads import one_thread
 from ragvlm.types import Float32
 
 Square: TypeAlias = NDArray[np.uint8]
@@ -112,7 +111,7 @@ def find_copies(
     with the number of pictures of ``first`` that are done, and of all.
     """
     found: list[Copy] = []
-    with _one_thread():
+    with one_thread():
         for start in range(0, len(first) if len(second) else 0, _CHUNK):
             some = first[start : start + _CHUNK]
             b_in_a, a_in_b = _likely(some, second), _likely(second, some).T
@@ -123,16 +122,6 @@ def find_copies(
                 if progress:
                     progress(a + 1, len(first))
     return found
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    """Small matrices take eight times as long where threads wait for each other."""
-    if importlib.util.find_spec("threadpoolctl") is None:
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
 
 
 def _pairs(inside: Float32, around: Float32) -> Iterator[int]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ragvlm.evaluation.threads import one_thread
 from ragvlm.measures.base import Item, Measure, Statistics
 from ragvlm.statistics import RESAMPLES, Interval, holm, interval, paired
 
@@ -55,11 +56,14 @@ def tabulate(
     differences: list[dict[str, Any]] = []
     for done, measure in enumerate(measures):
         found = {name: measure.statistics(items) for name, items in answers.items()}
-        for name, stats in found.items():
-            systems[name][measure.name] = _figure(measure, stats, answers[name], draw, grouped=name not in ungrouped)
-            if stats.scores is not None:
-                scores[name][measure.name] = [_number(float(score)) for score in stats.scores]
-        rows = _differences(measure, answers, found, pairs, draw)
+        with one_thread():
+            for name, stats in found.items():
+                systems[name][measure.name] = _figure(
+                    measure, stats, answers[name], draw, grouped=name not in ungrouped
+                )
+                if stats.scores is not None:
+                    scores[name][measure.name] = [_number(float(score)) for score in stats.scores]
+            rows = _differences(measure, answers, found, pairs, draw)
         for row, p in zip(rows, holm([_nan(row["p"]) for row in rows]), strict=True):
             row["p_holm"] = _number(float(p))
         differences += rows

@@ -22,6 +22,7 @@ Phrase = tuple[str, ...]
 _TOKEN = re.compile(
     r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+[A-Z][A-Za-z0-9]+|\d+(?:\.\d+)?|[^\W\d_][\w'’&+]*(?:-[\w'’&+]+)*|[<>]=|[^\s\w]"
 )
+_CONTENT = re.compile(r"[^\W_]|%|×")
 _FILLERS = frozenset({"of", "the", "these", "those", "its", "their", "any", "a", "an", "all"})
 _LINKS = frozenset({":", "=", "is", "are", "was", "were", "of", "~", "about", "approximately"})
 
@@ -93,7 +94,7 @@ def facts_of(sentence: str) -> Facts:
         frozenset(places_of(" ".join(tokens))),
         frozenset(positions_of(tokens)),
         frozenset() if sentence.isupper() else frozenset(names),
-        frozenset(word for token in tokens for word in (stem(token), squash(token), *token.split("-"))),
+        frozenset().union(*map(_forms, tokens)),
     )
 
 
@@ -132,6 +133,18 @@ def _is_name(token: str, *, first: bool) -> bool:
     letters = re.sub(r"[\W\d_]", "", token)
     code = sum(c.isupper() for c in letters) > 1 or (bool(letters) and bool(re.search(r"\d", token)))
     return code or (not first and len(letters) > 1 and letters[0].isupper())
+
+
+@lru_cache(maxsize=_WORDS)
+def _parts_runs(token: str) -> bool:
+    """Whether ``token`` belongs to no run of content words."""
+    parts = ("phrases.stop", "negation.before", "negation.not", "negation.after", "numbers.vague")
+    return any(token in _tables()[part] for part in parts) or token.endswith("n't") or not _CONTENT.match(token)
+
+
+@lru_cache(maxsize=_WORDS)
+def _forms(token: str) -> frozenset[str]:
+    return frozenset((stem(token), squash(token), *token.split("-")))
 
 
 class _Reader:
@@ -181,12 +194,10 @@ class _Reader:
 
     def _find_runs(self) -> tuple[dict[int, Phrase], dict[int, int]]:
         """Start -> stems of each run of content words, and start -> end."""
-        cues = _tables()["negation.before"] | _tables()["negation.not"] | _tables()["negation.after"]
-        broken = _tables()["phrases.stop"] | cues | _tables()["numbers.vague"]
         runs: dict[int, list[str]] = {}
         start = -1
         for i, token in enumerate(self.tokens):
-            if i in self._counted or token in broken or token.endswith("n't") or not re.match(r"[^\W_]|%|×", token):
+            if i in self._counted or _parts_runs(token):
                 start = -1
                 continue
             start = i if start < 0 else start

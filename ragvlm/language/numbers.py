@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ragvlm.language.sentences import language
@@ -26,6 +26,7 @@ def spell(n: int) -> str:
     return next(word for word, value in _values()[0].items() if value == n)
 
 
+@lru_cache(maxsize=1 << 15)
 def is_number_word(token: str) -> bool:
     """Whether ``token`` (lower case) is digits, a number word, or number words with hyphens ("twenty-one")."""
     if _DIGITS.fullmatch(token):

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -16,6 +17,8 @@ _ORDERS = 4
 _SIGMA = 6.0
 _SCALE = 10.0
 Ngram = tuple[str, ...]
+Grams = tuple[Counter[Ngram], ...]
+"""A text's n-grams and how often it has each, by order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class CiderD(TextMeasure):
         """One score an item, NaN with fewer than two items. Raises InputError."""
         predictions, references = texts_of(items)
         known = [[_ngrams(text) for text in texts] for texts in references]
-        found_in = Counter(ngram for counts in known for ngram in set().union(*counts))
+        found_in = Counter(ngram for counts in known for ngram in set().union(*chain.from_iterable(counts)))
         pairs = list(zip(map(_ngrams, predictions), known, strict=True))
         if len(items) < 2:
             return Statistics.of_scores(np.full(len(items), np.nan))
@@ -54,9 +57,9 @@ class CiderD(TextMeasure):
         return Statistics.of_scores([weigh.score(*pair) for pair in tracked(pairs, progress)])
 
 
-def _ngrams(text: str) -> Counter[Ngram]:
+def _ngrams(text: str) -> Grams:
     words = ptb_tokens(text)
-    return Counter(words[i : i + n] for n in range(1, _ORDERS + 1) for i in range(len(words) - n + 1))
+    return tuple(Counter(zip(*(words[i:] for i in range(n)), strict=False)) for n in range(1, _ORDERS + 1))
 
 
 class _Weights:
@@ -66,37 +69,33 @@ class _Weights:
         self._most = math.log(items)
         self._weight = {ngram: self._most - math.log(n) for ngram, n in found_in.items()}
 
-    def score(self, prediction: Counter[Ngram], references: Sequence[Counter[Ngram]]) -> float:
+    def score(self, prediction: Grams, references: Sequence[Grams]) -> float:
         """CIDEr-D of one item."""
         mine = self._vector(prediction)
         return _SCALE * sum(_similarity(mine, self._vector(r)) for r in references) / len(references)
 
-    def _vector(self, counts: Counter[Ngram]) -> _Vector:
-        weights = {}
-        squares = [0.0] * _ORDERS
-        for ngram, n in counts.items():
-            weights[ngram] = weight = n * self._weight.get(ngram, self._most)
-            squares[len(ngram) - 1] += weight * weight
-        words = sum(n for ngram, n in counts.items() if len(ngram) == 1)
-        return _Vector(weights, tuple(map(math.sqrt, squares)), words)
+    def _vector(self, counts: Grams) -> _Vector:
+        known, most = self._weight, self._most
+        weights = [{ngram: n * known.get(ngram, most) for ngram, n in of.items()} for of in counts]
+        norms = [math.sqrt(sum(weight * weight for weight in of.values())) for of in weights]
+        return _Vector(weights, norms, counts[0].total())
 
 
 @dataclass(frozen=True, slots=True)
 class _Vector:
-    """Weights of a text's n-grams, their lengths by order, and the number of words."""
+    """Weights of a text's n-grams and their lengths, by order, and the number of words."""
 
-    weights: Mapping[Ngram, float]
-    norms: tuple[float, ...]
+    weights: Sequence[Mapping[Ngram, float]]
+    norms: Sequence[float]
     words: int
 
 
 def _similarity(mine: _Vector, theirs: _Vector) -> float:
     """The mean over orders of the clipped cosine, times the penalty on the difference in length."""
-    products = [0.0] * _ORDERS
-    for ngram, weight in mine.weights.items():
-        other = theirs.weights.get(ngram)
-        if other is not None:
-            products[len(ngram) - 1] += min(weight, other) * other
+    products = [
+        sum(min(weight, of_theirs[ngram]) * of_theirs[ngram] for ngram, weight in of_mine.items() if ngram in of_theirs)
+        for of_mine, of_theirs in zip(mine.weights, theirs.weights, strict=True)
+    ]
     norms = [a * b for a, b in zip(mine.norms, theirs.norms, strict=True)]
     cosines = [product / norm if norm else 0.0 for product, norm in zip(products, norms, strict=True)]
     return math.exp(-((mine.words - theirs.words) ** 2) / (2 * _SIGMA**2)) * sum(cosines) / _ORDERS
