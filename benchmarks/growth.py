@@ -1,7 +1,7 @@
 """How cost grows with the corpus: build time, disk, memory, opening, latency and recall at 1k to 1M records.
 
     python benchmarks/growth.py
-    python benchmarks/growth.py --sizes 1000 10000 100000 1000000
+    python benchmarks/growth.py --sizes 1000000 --keep      # a quarter of an hour; keeps the rows of other sizes
 
 The records are captions whose vectors are made up (unit vectors of 512 numbers in clusters, as many clusters as the
 root of the number of records), so that the figures are those of everything but encoding; the time of making vectors up
@@ -164,6 +164,7 @@ def main() -> None:
     """Measure, print a row a size, write benchmarks/results/growth.json."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--keep", action="store_true", help="keep what the output file holds of other sizes")
     parser.add_argument("--output", type=Path, default=RESULTS / "growth.json")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -176,8 +177,13 @@ def main() -> None:
     rows = []
     for n in options.sizes:
         with tempfile.TemporaryDirectory() as name:
-            rows.append({"records": n} | {step: one(step, n, Path(name) / "index") for step in STEPS})
+            found = {step: one(step, n, Path(name) / "index") for step in STEPS}
+        rows.append({"records": n, "load_average": round(os.getloadavg()[0], 1)} | found)
         print(json.dumps(rows[-1]), file=sys.stderr)
+    if options.keep and options.output.exists():
+        kept = json.loads(options.output.read_text(encoding="utf-8"))["rows"]
+        rows += [row for row in kept if row["records"] not in options.sizes]
+        rows.sort(key=lambda row: row["records"])
     write("growth", {"dim": DIM, "queries": QUERIES, "rows": rows}, ["faiss-cpu", "pyarrow"], options.output)
 
 
