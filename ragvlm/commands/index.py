@@ -57,6 +57,9 @@ def index(
         bool,
         typer.Option("--rehash", help="Read all pictures and segments, also where the file system sees no change."),
     ] = False,
+    recall: Annotated[
+        float, typer.Option(help="Recall@10 to which a fast store is tuned that was chosen by size; 0: not.")
+    ] = 0.95,
     wait: arg.Wait = False,
     plain_subjects: Annotated[
         bool, typer.Option("--plain-subjects", help="Keep subject and study ids as they are, not hashed.")
@@ -128,6 +131,7 @@ def index(
             prune=prune,
             strict=strict,
             rehash=rehash,
+            recall=recall,
             wait=wait,
             max_pixels=max_pixels,
             hash_subject=not plain_subjects,

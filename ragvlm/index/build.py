@@ -86,6 +86,7 @@ class BuildOptions:
     decodes and encodes, "local" or "ray", with engine_options (``ragvlm.index.ray_engine``). prune: remove records that
     left the corpus instead of marking them. strict: make what can't be indexed an error that leaves everything as it
     was. rehash: read all pictures and the index's own segments, also where the file system says that nothing changed.
+    recall: the recall@10 to which an approximate store is tuned where "auto" chose it, 0 to leave it as it is.
     wait: wait for another process that writes the index. progress: called with the records done and all records.
     ``hash_subject`` and ``calibrate``: see ``Index.build``.
     """
@@ -101,6 +102,7 @@ class BuildOptions:
     prune: bool = False
     strict: bool = False
     rehash: bool = False
+    recall: float = 0.95
     wait: bool = False
     hash_subject: Callable[[str], str] | None = None
     calibrate: Callable[[Index], Mapping[str, Any]] | None = None
@@ -119,6 +121,8 @@ class BuildOptions:
         for name in ("batch_size", "segment_rows", "merge_rows"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give a whole number above 0")
+        if not 0 <= self.recall < 1:
+            raise InputError(f"recall is {self.recall}: give a number from 0 to below 1")
 
 
 def build_index(
@@ -153,11 +157,16 @@ def build_index(
     with _folder(root, options.wait):
         writer = Writer(root, corpus, encoder, options, load)
         try:
-            return writer.run(started)
+            index = writer.run(started)
         except KeyboardInterrupt:
             done, total = len(writer.ledger.entries), len(corpus.records)
             message = f"interrupted: {done} of {total} records are committed; run the same command again to go on"
             raise KeyboardInterrupt(message) from None
+    if options.recall:
+        from ragvlm.index.tune import tune_chosen
+
+        index.manifest = tune_chosen(root, index.manifest, options.recall)
+    return index
 
 
 def _encoder_loader(root: Path, name: str | None, options: Mapping[str, Any]) -> Callable[[], Encoder]:

@@ -6,6 +6,7 @@ everything than a stored one is: a query from elsewhere lies between these two. 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,15 +18,19 @@ import numpy as np
 from ragvlm.errors import InputError
 from ragvlm.index.checks import check_segments
 from ragvlm.index.lock import writing
-from ragvlm.index.manifest import read_manifest
+from ragvlm.index.manifest import Manifest, read_manifest
+from ragvlm.index.segments import EMBEDDINGS
 from ragvlm.index.snapshot import read_snapshot
 from ragvlm.stores.approximate import ApproximateStore
+from ragvlm.stores.choice import APPROXIMATE, AUTO, EXACT_TO, chosen
 from ragvlm.stores.exact import VectorSource, slack
 from ragvlm.types import Float32, Int64
 
 SIGMAS = 1.96  # of a normal distribution, which 95 % lie within
 LADDER = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 DEEPER = (1, 2, 4, 8)  # times the candidates that a store scores by default
+QUICK = 200  # queries of a tuning that nobody asked for
+LOG = logging.getLogger(__name__)
 GAIN = 0.001  # of recall, below which another step of three is not worth it
 
 
@@ -103,6 +108,28 @@ def tune_index(
             )
         manifest.committed(root, tuning={**manifest.tuning, **{item.kind: item.to_dict() for item in found}})
     return found
+
+
+def tune_chosen(root: Path, manifest: Manifest, recall: float) -> Manifest:
+    """``manifest`` with the stores that "auto" chose tuned, where they are approximate and never were, or have doubled.
+
+    A goal that ``tune_index`` was once given is kept; ``recall`` is that of the others. What was found is logged.
+    """
+    goals = [
+        manifest.tuning.get(item.kind, {}).get("goal", recall)
+        for item in manifest.derived
+        if item.kind in EMBEDDINGS
+        and item.rows > EXACT_TO
+        and chosen(manifest.store, item.rows) in APPROXIMATE
+        and item.rows >= 2 * manifest.tuning.get(item.kind, {}).get("vectors", 0)
+    ]
+    if manifest.store != AUTO or not goals:
+        return manifest
+    for found in tune_index(root, recall=max(goals), queries=QUICK):
+        LOG.info("%s", found)
+        if not found.reached:
+            LOG.info("these vectors are hard to search fast; --store faiss looks at all of them")
+    return read_manifest(root)
 
 
 class _Exam:

@@ -6,6 +6,7 @@ from ragvlm.registry import find
 
 AUTO = "auto"
 EXACT_TO = 20_000  # looking at all is fast enough, and always right
+APPROXIMATE = frozenset({"faiss-hnsw", "faiss-ivf"})
 GRAPH_TO = 400_000  # beyond, a graph takes long to build and much memory
 
 

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from madeup import clustered, grow
+from tiny import build, make_corpus
 
 from ragvlm.errors import InputError, StoreError
-from ragvlm.index import Index
+from ragvlm.index import Index, tune
 from ragvlm.index.manifest import read_manifest
-from ragvlm.index.tune import interval, tune_index
+from ragvlm.index.tune import interval, tune_chosen, tune_index
+from ragvlm.stores import choice
 from ragvlm.stores.exact import search_all
 
 VECTORS = clustered(3000)
@@ -51,8 +53,6 @@ def test_more_recall_takes_more_effort(root):
 
 
 def test_what_cannot_be_reached_is_said(root, monkeypatch):
-    from ragvlm.index import tune
-
     monkeypatch.setattr(tune, "LADDER", (1, 2))
     monkeypatch.setattr(tune, "DEEPER", (1,))
     (found,) = tune_index(root, recall=0.9999, queries=100)
@@ -78,6 +78,36 @@ def test_an_exact_store_needs_none(tmp_path):
     grow(tmp_path / "i", [f"r{i}" for i in range(50)], VECTORS[:50], store="auto")
     with pytest.raises(InputError, match="is searched exactly"):
         tune_index(tmp_path / "i")
+
+
+def test_a_store_chosen_by_size_is_tuned_once_and_again_when_it_has_doubled(tmp_path, monkeypatch):
+    for module in (choice, tune):
+        monkeypatch.setattr(module, "EXACT_TO", 1000)
+    root = tmp_path / "i"
+    grow(root, [f"r{i}" for i in range(1200)], VECTORS[:1200], store="auto")
+    first = tune_chosen(root, read_manifest(root), 0.9)
+    assert first == read_manifest(root)
+    assert first.tuning["image"]["vectors"] == 1200
+    assert first.tuning["image"]["reached"]
+    assert tune_chosen(root, first, 0.9) is first
+    grow(root, [f"r{i}" for i in range(1200, 2400)], VECTORS[1200:2400])
+    assert tune_chosen(root, read_manifest(root), 0.9).tuning["image"]["vectors"] == 2400
+
+
+def test_a_store_that_was_asked_for_is_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(tune, "EXACT_TO", 1000)
+    grow(tmp_path / "i", [f"r{i}" for i in range(1200)], VECTORS[:1200], store="faiss-hnsw")
+    assert tune_chosen(tmp_path / "i", read_manifest(tmp_path / "i"), 0.9).tuning == {}
+
+
+def test_a_build_tunes_what_it_chose(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "EXACT_TO", 20)
+    monkeypatch.setattr(tune, "EXACT_TO", 20)
+    corpus = make_corpus(tmp_path / "corpus", 40)
+    assert build(corpus, tmp_path / "i").manifest.tuning
+    assert build(corpus, tmp_path / "j", recall=0).manifest.tuning == {}
+    with pytest.raises(InputError, match="recall is 1"):
+        build(corpus, tmp_path / "k", recall=1)
 
 
 def test_no_index(tmp_path):
