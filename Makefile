@@ -24,11 +24,13 @@ test: $(VENV)/.test
 	$(BIN)/pytest
 
 # An environment of its own: other programs, to be compared with, want many packages. Under 20 minutes on two cores.
-bench: $(BENCH)/.bench
-	$(BENCH)/bin/python benchmarks/startup.py
+# Not here, for they take longer: search.py --full, growth.py --sizes 1000000 --keep, reindex.py (10,000 pictures).
+bench: $(BENCH)/.bench $(VENV)/.demo
+	$(BENCH)/bin/ragvlm corpus simulate $(BENCH)/corpus --n 200 --seed 0
+	$(BENCH)/bin/ragvlm index $(BENCH)/corpus --out $(BENCH)/index
+	$(BIN)/python benchmarks/startup.py --index $(BENCH)/index --image $(BENCH)/corpus/images/00000-*
 	$(BENCH)/bin/python benchmarks/indexing.py
-	$(BENCH)/bin/python benchmarks/reindex.py --n 1000
-	$(BENCH)/bin/python benchmarks/search.py
+	$(BENCH)/bin/python benchmarks/search.py --real $(BENCH)/index
 	$(BENCH)/bin/python benchmarks/growth.py
 	$(BENCH)/bin/python benchmarks/page.py
 

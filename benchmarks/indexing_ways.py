@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import peak_bytes
 from PIL import Image
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
@@ -192,7 +193,9 @@ def clip_retrieval(_: str, weights: str) -> Run:
             write_batch_size=len(pictures),
             distribution_strategy="sequential",
         )
-        return np.concatenate([np.load(path) for path in sorted((out / "embeddings").rglob("*.npy"))])
+        return np.concatenate(
+            [np.load(path, allow_pickle=False) for path in sorted((out / "embeddings").rglob("*.npy"))]
+        )
 
     return run
 
@@ -251,8 +254,7 @@ def main() -> None:
         end = usage()
         if found is not None:
             np.save(Path(out) / "vectors.npy", np.asarray(found, np.float32))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        answer = {"wall_s": end[0] - start[0], "cpu_s": end[1] - start[1], "peak_bytes": peak}
+        answer = {"wall_s": end[0] - start[0], "cpu_s": end[1] - start[1], "peak_bytes": peak_bytes()}
         print(json.dumps(answer), file=answers, flush=True)
 
 

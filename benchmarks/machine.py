@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,16 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "load_average": [round(value, 1) for value in os.getloadavg()],
     }
+
+
+def peak_bytes() -> int:
+    """The most memory that this program held so far."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # not ru_maxrss there: a process inherits it from the one that started it
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
