@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,14 @@ def mapped(path: Path, kind: str) -> Any:
 def owned(index: Any) -> Any:
     """A copy of a mapped ``index`` in memory: FAISS ends the process where a mapped one grows."""
     faiss = require("faiss", "faiss")
-    return faiss.deserialize_index(faiss.serialize_index(index))
+    # not by serialize_index: its vector of bytes is another library's where one that SWIG wraps too (SimpleITK, which
+    # BioViL-T's package brings) was imported before
+    copy = io.BytesIO()
+    writer = faiss.PyCallbackIOWriter(copy.write)
+    faiss.write_index(index, writer)
+    del writer  # which flushes it
+    copy.seek(0)
+    return faiss.read_index(faiss.PyCallbackIOReader(copy.read))
 
 
 def _reason(error: BaseException) -> str:
