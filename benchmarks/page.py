@@ -6,6 +6,7 @@ python benchmarks/page.py
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axes.loglog([row["records"] for row in rows], [row[step][key] for row in rows], "o-", color="#0b63b6")
             axes.set_title(title, fontsize=9)
             axes.set_xlabel("records")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
+            low, high = axes.get_ylim()
+            axes.set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
             axes.grid(visible=True, which="major", alpha=0.3)
         figure.savefig(path, format="svg", metadata={"Date": None})
         plt.close(figure)

@@ -33,8 +33,8 @@ def mapped(path: Path, kind: str) -> Any:
 def owned(index: Any) -> Any:
     """A copy of a mapped ``index`` in memory: FAISS ends the process where a mapped one grows."""
     faiss = require("faiss", "faiss")
-    # not by serialize_index: its vector of bytes is another library's where one that SWIG wraps too (SimpleITK, which
-    # BioViL-T's package brings) was imported before
+    # not by serialize_index: SWIG takes its vector of bytes for another library's where one that it wraps too
+    # (SimpleITK, which BioViL-T's package brings) was imported since
     copy = io.BytesIO()
     writer = faiss.PyCallbackIOWriter(copy.write)
     faiss.write_index(index, writer)

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 BESIDE = """
-import SimpleITK  # its std::vector<unsigned char> is what SWIG then takes FAISS's for
+import faiss
+import SimpleITK  # its std::vector<unsigned char> is what SWIG takes FAISS's for from now on
 import sys
 from pathlib import Path
 import numpy as np
