@@ -1,4 +1,4 @@
-"""Which store serves how many vectors; the bounds are measured (benchmarks/search.py, docs/search.md)."""
+"""Which store serves how many vectors; the bounds are choices, argued in docs/search.md."""
 
 from __future__ import annotations
 
