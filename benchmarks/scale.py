@@ -13,7 +13,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import tempfile
 import time
 import tracemalloc
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import peak_bytes
 from PIL import Image
 
 from ragvlm.corpus import Corpus
@@ -98,7 +98,7 @@ def _records(root: Path, n: int) -> dict[str, Any]:
     corpus = Corpus.load(root / "records.jsonl")
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    before, start = _peak(), time.process_time()
+    before, start = peak_bytes(), time.process_time()
     index = Index.build(corpus, root / "records", encoder=MadeUp(), batch_size=512, segment_rows=4096, calibrate=False)
     cpu = time.process_time() - start
     files = {path.relative_to(index.path).as_posix(): path.stat().st_size for path in index.path.rglob("*")}
@@ -106,7 +106,7 @@ def _records(root: Path, n: int) -> dict[str, Any]:
         "n": n,
         "cpu_ms_a_record": round(1e3 * cpu / n, 3),
         "corpus_bytes_in_memory_a_record": round(held / n),
-        "peak_bytes_a_record_while_building": round((_peak() - before) / n),
+        "peak_bytes_a_record_while_building": round((peak_bytes() - before) / n),
         "segment_bytes_a_record": round(sum(size for name, size in files.items() if name.endswith(".parquet")) / n),
         "store": index.manifest.derived_of("text").store,  # type: ignore[union-attr]
         "store_bytes_a_record": round(sum(size for name, size in files.items() if name.startswith("text-")) / n),
@@ -131,10 +131,6 @@ def _stores(root: Path, n: int) -> dict[str, Any]:
         size = (root / name).stat().st_size
         out[name] = {"cpu_ms_a_vector": round(1e3 * cpu / n, 4), "bytes_a_vector": round(size / n)}
     return out
-
-
-def _peak() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":
