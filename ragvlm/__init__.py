@@ -34,6 +34,7 @@ _HOME = {
     "Corpus": "corpus",
     "Index": "index",
     "Describer": "describe",
+    "Assistant": "assistant",
     "load_encoder": "encoders",
     "load_generator": "generators",
     "load_classifier": "classifiers",
@@ -46,6 +47,7 @@ _HOME = {
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the keys are strings
 
 if TYPE_CHECKING:
+    from ragvlm.assistant import Assistant as Assistant
     from ragvlm.classifiers import load_classifier as load_classifier
     from ragvlm.corpus import Corpus as Corpus
     from ragvlm.describe import Describer as Describer

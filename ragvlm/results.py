@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ragvlm.types import Hit, Record
+from ragvlm.types import Description, Evidence, Hit, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Classification:
     def __str__(self) -> str:
         return "\n".join(f"{probability:7.2%}  {label}" for label, probability in self.ranked)
 
+    def _repr_html_(self) -> str:
+        from ragvlm.notebook import card, table
+
+        return card(self.query_id, table(("probability", "label"), ((f"{p:.2%}", label) for label, p in self.ranked)))
+
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """The object that ``ragvlm classify --json`` prints, with the ``top`` most probable labels [all]."""
         return {
@@ -45,6 +50,26 @@ class Classification:
             "classifier": self.classifier,
             **self.provenance,
         }
+
+
+def description_to_dict(description: Description) -> dict[str, Any]:
+    """``Description.to_dict``."""
+    return {
+        "image": description.query_id,
+        "text": description.text,
+        "abstained": description.abstained,
+        "reason": description.reason,
+        "confidence": round(description.confidence, 4),
+        "evidence": [evidence_to_dict(item) for item in description.evidence],
+        "neighbours": [hit_to_dict(hit, provenance=True) for hit in description.context.hits],
+        "provenance": dict(description.provenance),
+        "timings": {name: round(seconds, 4) for name, seconds in description.timings.items()},
+    }
+
+
+def evidence_to_dict(item: Evidence) -> dict[str, Any]:
+    """A sentence with its references as JSON types."""
+    return {"sentence": item.sentence, "record_ids": list(item.record_ids), "support": round(item.support, 4)}
 
 
 def hit_to_dict(hit: Hit, *, provenance: bool = False) -> dict[str, Any]:

@@ -164,24 +164,16 @@ class Description:
     def __str__(self) -> str:
         return f"Abstained: {self.reason}" if self.abstained else self.cited_text
 
+    def _repr_html_(self) -> str:
+        from ragvlm.notebook import description_card
+
+        return description_card(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The object that ``ragvlm describe --json`` prints, made of JSON types alone."""
-        from ragvlm.results import hit_to_dict
+        from ragvlm.results import description_to_dict
 
-        return {
-            "image": self.query_id,
-            "text": self.text,
-            "abstained": self.abstained,
-            "reason": self.reason,
-            "confidence": round(self.confidence, 4),
-            "evidence": [
-                {"sentence": e.sentence, "record_ids": list(e.record_ids), "support": round(e.support, 4)}
-                for e in self.evidence
-            ],
-            "neighbours": [hit_to_dict(hit, provenance=True) for hit in self.context.hits],
-            "provenance": dict(self.provenance),
-            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
-        }
+        return description_to_dict(self)
 
 
 @runtime_checkable

@@ -1,0 +1,32 @@
+"""All tasks by one object: describe, ask, classify, ground, segment, compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ragvlm.describe import Describer
+from ragvlm.results import Classification
+from ragvlm.types import Description
+
+
+class Assistant(Describer):
+    """A Describer that can do the other tasks too, with the same index, encoder, generator and options.
+
+    Each method takes one picture (a path, a PIL image, an array) or, where it says so, a list of them, and gives a
+    frozen dataclass that prints, converts to JSON (``to_dict``) and shows itself in a notebook; its arguments and
+    errors are those of the function of the same name in ``ragvlm.tasks``.
+    """
+
+    def describe(self, images: Any, **known: Any) -> Description | list[Description]:
+        """Describe one picture or a list of them: see ``Describer.__call__``."""
+        found: Description | list[Description] = self(images, **known)
+        return found
+
+    def classify(self, images: Any, labels: Any = None, **options: Any) -> Classification | list[Classification]:
+        """Say how probable labels are for one picture or a list of them: see ``ragvlm.tasks.classify.classify``."""
+        from ragvlm.tasks.classify import classify
+
+        if "classifier" not in options:
+            options = {"encoder": self.index.encoder} | options
+        found: Classification | list[Classification] = classify(images, labels, **options)
+        return found
