@@ -17,11 +17,14 @@ demo: $(VENV)/.demo
 		--index indexes/demo --report demo/report.html
 	@echo "Open demo/report.html in a browser."
 
+# Ray and the embedded Milvus leave threads of their C++ cores behind in the process; the rest runs in one without.
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest tests/index
+	$(BIN)/pytest tests/stores
+	$(BIN)/pytest --ignore=tests/index --ignore=tests/stores
 
 # An environment of its own: other programs, to be compared with, want many packages. Under 20 minutes on two cores.
 # Not here, for they take longer: search.py --full, growth.py --sizes 1000000 --keep, reindex.py (10,000 pictures).
