@@ -20,6 +20,7 @@ from ragvlm.commands.index import compact, index, info, verify
 from ragvlm.commands.models import app as models_app
 from ragvlm.commands.score import score
 from ragvlm.commands.search import search
+from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
 from ragvlm.errors import RagvlmError
 
@@ -40,6 +41,7 @@ app.command()(score)
 app.command()(compare)
 corpus_app.command()(simulate)
 app.add_typer(models_app, name="models")
+app.add_typer(tune_app, name="tune")
 app.add_typer(corpus_app, name="corpus")
 
 

@@ -35,11 +35,11 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and ETA on stderr; silent where stderr is no terminal."""
+def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar with rate and ETA on stderr: ``update(done, total, note="")``; silent where stderr is no terminal."""
     try:
         if quiet or not sys.stderr.isatty():
-            yield lambda done, total: None
+            yield lambda done, total, note="": None
         else:
             with terminal().progress_bar(title) as update:
                 yield update

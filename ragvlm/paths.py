@@ -58,11 +58,11 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     try:
         yield temporary
         if sync:
-            _sync(temporary)
+            sync_path(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
         if sync:
-            _sync(path.parent)
+            sync_path(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}; nothing was changed") from error
     finally:
@@ -81,7 +81,8 @@ class _Checked(Exception):  # noqa: N818 (no error: leaves atomic_path before it
     pass
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     # a folder can't be opened for syncing on every platform; the rename itself is still atomic there
     if path.is_dir() and os.name == "nt":
         return

@@ -226,8 +226,8 @@ def show_mapping(facts: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr with count, rate and time left; yields ``update(done, total)``."""
+def progress_bar(title: str) -> Iterator[Callable[..., None]]:
+    """A bar on stderr with count, rate and time left; yields ``update(done, total, note)``."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -237,7 +237,9 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda done, total, note="": progress.update(
+            task, completed=done, total=total, description=f"{title} {note}".rstrip()
+        )
 
 
 class _Rate(ProgressColumn):

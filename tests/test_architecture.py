@@ -17,7 +17,7 @@ ORDER = re.findall(
     encoders labelsets classifiers stores index queries duplicates fusion
     modalities searching slices retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe manypictures tasks assistant
-    measures statistics weights evaluation
+    measures statistics weights evaluation tuning
     agreement catalogue modelpage report terminal arguments output commands cli __main__
     """,
 )

@@ -1,7 +1,8 @@
-"""``ragvlm tune-index``."""
+"""``ragvlm tune`` (the sub-commands join it in cli.py) and ``ragvlm tune-index``."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,24 @@ import typer
 
 from ragvlm import arguments as arg
 from ragvlm import output as out
+
+app = typer.Typer(
+    help="Train on a corpus of your own: adapters, prompts, heads, classifiers.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def recipes(as_json: arg.Json = False) -> None:
+    """List the recipes: settings of the literature by name, for --recipe."""
+    from ragvlm.tuning.recipes import load_recipe, recipe_names
+
+    found = [load_recipe(name) for name in recipe_names()]
+    if as_json:
+        out.print_json([asdict(recipe) for recipe in found])
+    else:
+        out.terminal().show_mapping({r.name: f"{r.command}: {r.summary}" for r in found})
 
 
 def tune_index(

@@ -20,7 +20,9 @@ NEIGHBOURS, PREDICTIONS, REFERENCES = "neighbours.jsonl", "predictions.jsonl", "
 SCORES, TIMINGS, MACHINE, INDEX = "scores.jsonl", "timings.jsonl", "machine.json", "index"
 FOREIGN, FOREIGN_NEIGHBOURS = "foreign.jsonl", "foreign-neighbours.jsonl"
 _LOCK = ".lock"
-_PACKAGES = ("numpy", "onnxruntime", "torch", "transformers", "faiss-cpu", "llama-cpp-python", "pillow")
+_PACKAGES = (
+    "numpy", "onnxruntime", "torch", "transformers", "peft", "accelerate", "faiss-cpu", "llama-cpp-python", "pillow",
+)  # fmt: skip
 
 
 @contextmanager
@@ -69,8 +71,12 @@ def _differs(folder: Path, suite: bytes, settings: Mapping[str, Any]) -> str:
     known, config = folder / SUITE, folder / CONFIG
     if known.is_file() and known.read_bytes() != suite:
         return f"of another suite ({known} differs)"
-    there = read_json(config) if config.is_file() else dict(settings)
-    for name, value in json.loads(json.dumps(settings)).items():
+    return first_difference(read_json(config) if config.is_file() else settings, settings)
+
+
+def first_difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first of the settings ``wanted`` that is another one ``there``, in words; empty where all are the same."""
+    for name, value in json.loads(json.dumps(wanted)).items():
         if there.get(name) != value:
             return one_line(f"with {name} {json.dumps(there.get(name))}, not {json.dumps(value)}")
     return ""

@@ -72,6 +72,12 @@ def value_of(record: Record, column: str) -> Any:
     return record.modality if column == "modality" else record.extra.get(column)
 
 
+def shuffled(names: set[str], seed: int) -> list[str]:
+    """``names`` in an order drawn by ``seed``."""
+    # by hashes, not by a generator: the same on every machine and version, and a new name moves no other
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
 _WANTED = {
     "describe": "a caption",
     "retrieve": "what the relevance rule needs",
@@ -104,7 +110,7 @@ def _relevant_at_all(suite: Suite, record: Record) -> bool:
 
 
 def _by_subject(suite: Suite, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    subjects = _shuffled({subject_of(record) for record in records}, suite.split.seed)
+    subjects = shuffled({subject_of(record) for record in records}, suite.split.seed)
     if len(subjects) < 2:
         raise InputError(f"{suite.file}: all records are of one subject; split by 'official' or 'leave-one-out'")
     count = min(max(round(suite.split.fraction * len(subjects)), 1), len(subjects) - 1)
@@ -172,13 +178,8 @@ def drawn(records: list[Record], limit: int | None, seed: int) -> list[Record]:
     """At most ``limit`` of ``records``, drawn by ``seed``, in their order."""
     if limit is None or len(records) <= limit:
         return records
-    chosen = set(_shuffled({record.id for record in records}, seed)[:limit])
+    chosen = set(shuffled({record.id for record in records}, seed)[:limit])
     return [record for record in records if record.id in chosen]
-
-
-def _shuffled(names: set[str], seed: int) -> list[str]:
-    # by hashes, not by a generator: the same on every machine and version, and a new name moves no other
-    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
 
 def _with_answers(record: Record) -> Record:

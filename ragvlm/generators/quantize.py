@@ -42,7 +42,7 @@ def quantization(
             "bitsandbytes fetches compiled code from the hub where the package kernels is installed: "
             "uninstall it, or give trust_remote_code=true"
         )
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends that package
+    hush()
     known = import_package("bitsandbytes", "quantized").supported_torch_devices
     if device.type not in known:
         raise InputError(
@@ -52,6 +52,11 @@ def quantization(
     if kind == "int8":
         return transformers.BitsAndBytesConfig(load_in_8bit=True)
     return transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def hush() -> None:
+    """Keep bitsandbytes, which others import too, from recommending the package kernels."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def settle(net: Any) -> None:
