@@ -121,6 +121,17 @@ class OpenClipEncoder(ContrastiveEncoder):
         pixels = torch.stack(list(inputs)).to(self.device, self.dtype)
         return self._run("encode_image", pixels, f"{len(inputs)} pictures")
 
+    def patch_batch(self, images: Sequence[Image]) -> Float32:
+        """A vector a patch of square pictures: float32 (n, rows, columns, text_dim). Raises InputError: no ViT."""
+        import torch
+
+        from ragvlm.encoders.dense import of_open_clip
+
+        pixels = torch.stack([self.image_input(image) for image in images]).to(self.device, self.dtype)
+        with memory_errors(f"{len(images)} pictures", self.device), torch.inference_mode():
+            vectors: Float32 = of_open_clip(self._net.visual, pixels, self.name).float().cpu().numpy()
+        return vectors
+
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, text_dim)."""
         return self._run("encode_text", self._tokenizer(list(texts)).to(self.device), f"{len(texts)} texts")

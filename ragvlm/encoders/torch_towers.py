@@ -67,6 +67,17 @@ class TorchTowers:
         floats = {name: value.to(self.dtype) for name, value in joined.items() if value.is_floating_point()}
         return self._run("get_image_features", joined | floats, f"{len(inputs)} pictures")
 
+    def patch_batch(self, images: Sequence[Image], name: str) -> Float32:
+        """A vector a patch of square pictures: float32 (n, rows, columns, dim). Raises InputError: no ViT."""
+        import torch
+
+        from ragvlm.encoders.dense import of_transformers
+
+        pixels = self.pixels(images)["pixel_values"].to(self.device, self.dtype)
+        with memory_errors(f"{len(images)} pictures", self.device), torch.inference_mode():
+            vectors: Float32 = of_transformers(self.net, pixels, name).float().cpu().numpy()
+        return vectors
+
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, dim)."""
         return self._run("get_text_features", self.tokens(texts).to(self.device), f"{len(texts)} texts")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.base import fingerprint
@@ -107,6 +107,10 @@ class TransformersEncoder(ContrastiveEncoder):
         """float32 (n, image_dim)."""
         return self._towers.input_batch(inputs)
 
+    def patch_batch(self, images: Sequence[Image]) -> Float32:
+        """A vector a patch of square pictures, by torch: float32 (n, rows, columns, dim). Raises InputError: no ViT."""
+        return self._dense_towers.patch_batch(images, self.name)
+
     def text_batch(self, texts: Sequence[str]) -> Float32:
         """float32 (n, text_dim)."""
         return self._towers.text_batch(texts)
@@ -152,6 +156,12 @@ class TransformersEncoder(ContrastiveEncoder):
         self.runtime, self.device, self.dtype = "torch", towers.device, towers.dtype
         self._set_scale(towers.logit_scale, towers.logit_bias)
         self.image_dim = self.text_dim = self.text_batch(["a"]).shape[1]
+
+    @cached_property
+    def _dense_towers(self) -> TorchTowers:
+        # an export has no patches to give
+        towers: Any = self._towers if self.runtime == "torch" else self._torch_towers("cpu", "float32")
+        return cast("TorchTowers", towers)
 
     def _torch_towers(self, device: str, dtype: str) -> TorchTowers:
         from ragvlm.encoders.torch_towers import TorchTowers
