@@ -19,6 +19,7 @@ from ragvlm.errors import InputError, require
 from ragvlm.paths import atomic_path
 from ragvlm.simulate import KINDS
 from ragvlm.simulate.card import corpus_card
+from ragvlm.simulate.picture import Picture
 from ragvlm.simulate.plan import Plan, plan
 
 SOURCE = "ragvlm simulator"
@@ -47,6 +48,7 @@ def simulate_corpus(
     seed: int = 0,
     *,
     kinds: Sequence[str] | None = None,
+    regions: bool = False,
     progress: Progress | None = None,
     workers: int = 2,
 ) -> Simulation:
@@ -61,6 +63,7 @@ def simulate_corpus(
         n: number of pictures, >= 1.
         seed: >= 0.
         kinds: some of ``ragvlm.simulate.KINDS``, all by default.
+        regions: write the truth of every object too: ``boxes`` in each row, and masks in ``masks/`` (see ``truth``).
         progress: called with (pictures done, n) after each picture.
         workers: processes; 1 draws in the calling process.
 
@@ -70,11 +73,12 @@ def simulate_corpus(
     chosen = _check(n, seed, kinds)
     require("scipy", "simulate")
     folder = Path(out)
-    recipe = _claim(folder, n, seed, chosen)
+    recipe: Row = {"generator": SOURCE, "version": __version__, "seed": seed, "kinds": list(chosen), "n": n}
+    recipe = _claim(folder, recipe | ({"regions": True} if regions else {}))
     plans = [plan(seed, chosen, index) for index in range(n)]
     rows = _known_rows(folder)
     missing = [p for p in plans if p.id not in rows]
-    for row in _draw_all(folder, missing, workers):
+    for row in _draw_all(folder, missing, workers, regions):
         rows[row["id"]] = row
         if progress is not None:
             progress(len(rows), n)
@@ -95,9 +99,8 @@ def _check(n: int, seed: int, kinds: Sequence[str] | None) -> tuple[str, ...]:
     return chosen
 
 
-def _claim(folder: Path, n: int, seed: int, kinds: tuple[str, ...]) -> Row:
+def _claim(folder: Path, recipe: Row) -> Row:
     """Make the folder ours, or find that it already is; anything else in it is an error. Gives the recipe."""
-    recipe: Row = {"generator": SOURCE, "version": __version__, "seed": seed, "kinds": list(kinds), "n": n}
     file = folder / _RECIPE
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give a folder for the simulated corpus")
@@ -110,15 +113,15 @@ def _claim(folder: Path, n: int, seed: int, kinds: tuple[str, ...]) -> Row:
         old = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}): remove the folder or give another one") from error
-    for key in ("generator", "version", "seed", "kinds"):
+    for key in ("generator", "version", "seed", "kinds", "regions"):
         theirs = old.get(key) if isinstance(old, dict) else None
-        if theirs != recipe[key]:
+        if theirs != recipe.get(key):
             raise InputError(
-                f"{folder} holds a simulation with {key}={theirs!r}, not {recipe[key]!r}: give another folder"
+                f"{folder} holds a simulation with {key}={theirs!r}, not {recipe.get(key)!r}: give another folder"
             )
     if isinstance(old.get("n"), int) and old["n"] > recipe["n"]:
         raise InputError(f"{folder} holds n={old['n']} pictures, more than {recipe['n']}: give another folder")
-    if old.get("n") != n:
+    if old.get("n") != recipe["n"]:
         _write_text(file, json.dumps(recipe, indent=2) + "\n")
     return recipe
 
@@ -136,7 +139,7 @@ def _known_rows(folder: Path) -> dict[str, Row]:
     return {key: row for key, row in rows.items() if (folder / row["file_name"]).is_file()}
 
 
-def _draw_all(folder: Path, plans: list[Plan], workers: int) -> Iterator[Row]:
+def _draw_all(folder: Path, plans: list[Plan], workers: int, regions: bool) -> Iterator[Row]:
     """Draw pictures, in processes where it pays, and yield their rows as they are done."""
     left = {p.id: p for p in plans}
     if workers > 1 and len(plans) >= 12:
@@ -144,7 +147,7 @@ def _draw_all(folder: Path, plans: list[Plan], workers: int) -> Iterator[Row]:
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(min(workers, os.cpu_count() or 1), context, initializer=_ignore_interrupt)
         try:
-            for done in as_completed([pool.submit(_draw_one, folder, p) for p in plans]):
+            for done in as_completed([pool.submit(_draw_one, folder, p, regions) for p in plans]):
                 row = done.result()
                 left.pop(row["id"])
                 yield row
@@ -154,7 +157,7 @@ def _draw_all(folder: Path, plans: list[Plan], workers: int) -> Iterator[Row]:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     for p in left.values():
-        yield _draw_one(folder, p)
+        yield _draw_one(folder, p, regions)
 
 
 def _ignore_interrupt() -> None:
@@ -162,7 +165,7 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _draw_one(folder: Path, p: Plan) -> Row:
+def _draw_one(folder: Path, p: Plan, regions: bool = False) -> Row:
     """Draw one picture; the file first, then its row, each by rename, so a row vouches for its file."""
     from PIL import Image
 
@@ -185,8 +188,30 @@ def _draw_one(folder: Path, p: Plan) -> Row:
         "source": SOURCE,
         "licence": LICENCE,
     }
+    row |= truth(picture, folder, p.id) if regions else {}
     _write_text(folder / _ROWS / f"{p.id}.json", json.dumps(row))
     return row
+
+
+def truth(picture: Picture, folder: Path, name: str) -> Row:
+    """``boxes``, [{"label", "bbox": [xmin, ymin, xmax, ymax]}] of every object that shows, and ``masks``, label -> the
+    PNG written for it: 0 is background, n the n-th object, 16 bits."""
+    import numpy as np
+    from PIL import Image
+    from scipy import ndimage
+
+    boxes: list[Row] = []
+    masks: dict[str, str] = {}
+    for label, mask in picture.masks.items():
+        for place in ndimage.find_objects(mask):
+            if place is not None:
+                rows, columns = place
+                edges = [int(columns.start), int(rows.start), int(columns.stop), int(rows.stop)]
+                boxes.append({"label": label, "bbox": edges})
+        masks[label] = f"masks/{name}-{label}.png"
+        with atomic_path(folder / masks[label]) as temporary:
+            Image.fromarray(mask.astype(np.uint16)).save(temporary, format="PNG")
+    return {"boxes": boxes, "masks": masks}
 
 
 def _finish(folder: Path, recipe: Mapping[str, Any], rows: list[Row]) -> None:
