@@ -14,6 +14,7 @@ from ragvlm.commands.classify import WordsCommand, classify
 from ragvlm.commands.compare import compare
 from ragvlm.commands.corpus import simulate
 from ragvlm.commands.describe import describe
+from ragvlm.commands.doctor import doctor
 from ragvlm.commands.eval import evaluate
 from ragvlm.commands.fuse import fuse
 from ragvlm.commands.index import compact, index, info, verify
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
-for command in (index, search, describe, info, verify, compact, fuse):
+for command in (index, search, describe, info, verify, compact, fuse, doctor):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ragvlm.agreement import Agreement
+from ragvlm.doctor import Examination
 from ragvlm.errors import one_line
 from ragvlm.evaluation.compare import Compared, Comparison
 from ragvlm.evaluation.results import Results
@@ -213,6 +214,24 @@ def show_agreement(found: Agreement) -> None:
             "advice": found.advice,
         }
     )
+
+
+def show_examination(found: Examination) -> None:
+    """The machine, a line an extra with what is missing of it, then what is wrong."""
+    show_mapping(found.machine | {"settings": ", ".join(found.machine["settings"]) or "none"})
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("extra", "state", "missing", "what brings it"):
+        table.add_column(title, overflow="fold")
+    for part in found.parts:
+        state = "[yellow]not whole[/yellow]" if part.lacking else "[green]complete[/green]"
+        missing = ", ".join(
+            f"{package.name} ({package.told})" if package.version else package.name for package in part.lacking
+        )
+        table.add_row(part.extra or "ragvlm", state, missing, escape(part.command) if part.lacking else "")
+    console.print(table)
+    for line in found.findings:
+        console.print(f"[red]![/red] {escape(one_line(line))}", soft_wrap=True)
 
 
 def show_mapping(facts: Mapping[str, Any]) -> None:

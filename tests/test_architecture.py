@@ -18,7 +18,7 @@ ORDER = re.findall(
     modalities searching slices retrieve abstain
     language templates prompt generators writing evidence threshold calibration describe manypictures tasks assistant
     measures statistics weights evaluation tuning
-    langchain agreement catalogue modelpage report terminal arguments output commands cli __main__
+    langchain doctor agreement catalogue modelpage report terminal arguments output commands cli __main__
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
