@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ragvlm.errors import one_line
+
+if TYPE_CHECKING:
+    from ragvlm.errors import ImageError
 
 
 class InterruptError(Exception):
@@ -45,3 +48,16 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
                 yield update
     except KeyboardInterrupt as error:  # caught here: the command-line library would swallow its message
         raise InterruptError(str(error) or "interrupted; run the same command again to go on") from None
+
+
+class Skip:
+    """Counts and names pictures that can't be read; one that stands ``alone`` is an error."""
+
+    def __init__(self, alone: bool = False) -> None:
+        self.alone, self.count = alone, 0
+
+    def __call__(self, picture: str, error: ImageError) -> None:
+        if self.alone:
+            raise error
+        self.count += 1
+        say(f"skipped {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ class Classification:
     """How probable each label is for one picture: ``probabilities[i]``, in [0, 1], is that of ``labels[i]``.
 
     ``rule`` says how they came about: "softmax" shares 1 among the labels, "sigmoid" judges each label by itself.
+    ``temperature`` is what they were calibrated by, None where they weren't. ``prediction_set`` holds the labels that
+    can't be ruled out at level ``alpha``; both are None where none was asked for. ``neighbours`` are the references
+    behind the numbers, where there are such; of a volume ``slice`` names the one with the highest top probability.
     """
 
     query_id: str
@@ -22,6 +26,11 @@ class Classification:
     rule: str
     classifier: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float | None = None
+    alpha: float | None = None
+    prediction_set: tuple[str, ...] | None = None
+    neighbours: tuple[Hit, ...] = ()
+    slice: str | None = None
 
     @property
     def ranked(self) -> tuple[tuple[str, float], ...]:
@@ -33,23 +42,56 @@ class Classification:
         """The most probable label and its probability."""
         return self.ranked[0]
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether the probabilities were calibrated on labelled records."""
+        return self.temperature is not None
+
+    @property
+    def set_words(self) -> str:
+        """The prediction set as a sentence; "" where none was asked for."""
+        if self.prediction_set is None or self.alpha is None:
+            return ""
+        level = f"{1 - self.alpha:.4g}".removeprefix("0")
+        return f"at level {level}: {', '.join(self.prediction_set) or 'none of the labels'}"
+
+    def label_of(self, hit: Hit) -> str | None:
+        """The label of one of the neighbours, in the column that was learnt from."""
+        from ragvlm.modalities.metadata import value_of
+
+        return value_of(hit.record, str(self.provenance.get("index", {}).get("column")))
+
     def __str__(self) -> str:
-        return "\n".join(f"{probability:7.2%}  {label}" for label, probability in self.ranked)
+        lines = [f"{probability:7.2%}  {label}" for label, probability in self.ranked]
+        return "\n".join([*lines, *([self.set_words] if self.set_words else [])])
 
     def _repr_html_(self) -> str:
-        from ragvlm.notebook import card, table
+        from ragvlm.notebook import card, hits_table, lines, table
 
-        return card(self.query_id, table(("probability", "label"), ((f"{p:.2%}", label) for label, p in self.ranked)))
+        rows = table(("probability", "label"), ((f"{p:.2%}", label) for label, p in self.ranked))
+        said = lines(self.set_words, "calibrated" if self.calibrated else "not calibrated")
+        return card(self.query_id, rows, said, hits_table(self.neighbours) if self.neighbours else "")
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """The object that ``ragvlm classify --json`` prints, with the ``top`` most probable labels [all]."""
-        return {
+        out: dict[str, Any] = {
             "image": self.query_id,
             "probabilities": [{"label": label, "probability": round(p, 6)} for label, p in self.ranked[:top]],
             "rule": self.rule,
             "classifier": self.classifier,
-            **self.provenance,
+            "calibrated": self.calibrated,
+            "temperature": None if self.temperature is None else round(self.temperature, 6),
         }
+        if self.prediction_set is not None:
+            out |= {"alpha": self.alpha, "prediction_set": list(self.prediction_set)}
+        if self.neighbours:
+            out["neighbours"] = [hit_to_dict(hit) | {"label": self.label_of(hit)} for hit in self.neighbours]
+        out |= {"slice": self.slice} if self.slice is not None else {}
+        return out | dict(self.provenance)
+
+    def to_json(self) -> str:
+        """``to_dict`` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 def description_to_dict(description: Description) -> dict[str, Any]:

@@ -82,6 +82,13 @@ def show_classification(found: Classification, top: int) -> None:
     more = len(found.labels) - top
     if more > 0:
         console.print(Text(f"  {'...':>{width}}  and {more} more", style="dim"))
+    if found.slice is not None:
+        console.print(Text(f"  mean over the slices; likeliest in {one_line(found.slice)}", style="dim"))
+    if found.set_words:
+        console.print(Text(f"  {one_line(found.set_words)}"), soft_wrap=True)
+    for hit in found.neighbours:
+        line = f"  [{hit.rank}] {hit.score:.3f}  {one_line(found.label_of(hit) or '')}  {_name(hit)}"
+        console.print(Text(line, style="dim"), soft_wrap=True)
 
 
 def show_rule(found: Classification) -> None:
@@ -92,9 +99,9 @@ def show_rule(found: Classification) -> None:
     }
     encoder = found.provenance.get("encoder")
     by = f"{found.classifier} with {encoder['name']}" if encoder else found.classifier
-    Console(highlight=False).print(
-        Text(one_line(f"{says.get(found.rule, found.rule)}; {by}"), style="dim"), soft_wrap=True
-    )
+    how = f"calibrated (temperature {found.temperature:.2f})" if found.temperature is not None else "not calibrated"
+    line = f"{says.get(found.rule, found.rule)}; {by}; {how}"
+    Console(highlight=False).print(Text(one_line(line), style="dim"), soft_wrap=True)
 
 
 def models_table(entries: Sequence[Entry]) -> None:

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ragvlm.errors import InputError
-from ragvlm.filters import as_word
 from ragvlm.measures.base import Statistics
 from ragvlm.modalities import regions
-from ragvlm.modalities.metadata import MetadataSpace, facts_of
+from ragvlm.modalities.metadata import MetadataSpace, facts_of, value_of
 from ragvlm.modalities.spaces import MODALITIES, region_matrix
 from ragvlm.modalities.weighing import shares
 from ragvlm.retrieve import FEEDBACK
@@ -181,18 +180,13 @@ def _gain(
         known = ~np.isnan(vectors[:, 0])
         gain = np.nan_to_num(vectors) @ np.nan_to_num(vectors).T
     else:
-        words = [_label(record, objective) for record in records]
+        words = [value_of(record, objective) for record in records]
         known = np.array([word is not None for word in words])
         codes = np.unique([word or "" for word in words], return_inverse=True)[1]
         gain = (codes[:, None] == codes[None, :]).astype(np.float32)
     if known.sum() < LEAST:
         raise InputError(f"index {index.path} has {known.sum()} records with {objective!r}: {LEAST} are needed")
     return np.asarray(gain, np.float32), known
-
-
-def _label(record: Record, name: str) -> str | None:
-    facts = facts_of(record)
-    return as_word(next((facts[n] for n in (name, f"labels.{name}", f"extra.{name}") if n in facts), None))
 
 
 def _eligible(index: Index, rows: Int64, subjects: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -14,9 +14,10 @@ ORDER = re.findall(
     """
     __init__ types results errors filters paths braces remote privacy phi pseudonym registry pixels tiff jpeg streams
     hidden burnedin locator microscopy slides formats images notebook readers corpus simulate
-    encoders labelsets classifiers stores index queries duplicates fusion
+    encoders labelsets stores index queries duplicates fusion
     modalities searching slices retrieve abstain
-    language templates prompt generators writing evidence threshold calibration describe manypictures tasks assistant
+    language templates prompt generators writing evidence threshold calibration describe manypictures classifiers tasks
+    assistant
     measures statistics weights evaluation tuning
     langchain doctor agreement catalogue modelpage report terminal arguments output commands cli __main__
     """,

@@ -75,7 +75,7 @@ def test_the_encoder_of_an_index(clip: Path, pictures: list[Path], tmp_path: Pat
     assert row["probabilities"][0]["probability"] == pytest.approx(wanted.top[1], abs=1e-5)
     assert row["label_set"] == "labels"
     both = (*args, "--encoder", "clip")
-    assert "give --encoder or --index, not both" in str(typed(pictures[1], *both, code=1).exception)
+    assert "give an encoder or an index, not both" in str(typed(pictures[1], *both, code=1).exception)
 
 
 def test_a_classifier_with_labels_of_its_own(pictures: list[Path], tmp_path: Path) -> None:
@@ -155,5 +155,49 @@ def test_a_terminal_shows_the_same_lines(capsys: pytest.CaptureFixture[str], mon
         "  98.75%  \ufffd[31my",
         "   1.25%  x[/b]",
         "     ...  and 1 more",
-        "softmax: shares of the 3 labels, which add up to 100%; mine",
+        "softmax: shares of the 3 labels, which add up to 100%; mine; not calibrated",
     ]
+
+
+@pytest.fixture(scope="module")
+def assays(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("assays") / "index"
+    run("index", shared_data / "cell-assays", "--out", out)
+    return out
+
+
+def test_the_labels_of_an_index(assays: Path, shared_data: Path, tmp_path: Path) -> None:
+    picture = shared_data / "cell-assays" / "images" / "Colocalization_0_1_N_G.png"
+    done = run("classify", picture, "--index", assays, "--labels", "assay", "--subject-id", "Colocalization_0_1_N")
+    assert "Colocalization" in done.stdout.splitlines()[1]
+    assert "knn with embedded; calibrated (temperature" in done.stdout.splitlines()[-1]
+    assert "Colocalization_0_1_N_R" not in done.stdout
+    row = lines(
+        run("classify", picture, "-i", assays, "--method", "probe", "--alpha", 0.3, "--labels", "assay", "--json")
+    )[0]
+    assert row["classifier"] == "probe"
+    assert row["calibrated"]
+    assert row["alpha"] == 0.3
+    assert row["probabilities"][0]["label"] == "Colocalization"
+    assert "no record bears 'stain'" in refuse(
+        "classify", picture, "-i", assays, "--method", "knn", "--labels", "stain"
+    )
+
+
+def test_a_folder_becomes_a_table_that_goes_on(assays: Path, shared_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("Colocalization_0_1_N_G.png", "CometAssay_CometTails.tif"):
+        (folder / name).write_bytes((shared_data / "cell-assays" / "images" / name).read_bytes())
+    (folder / "broken.png").write_bytes(b"no picture")
+    args = ("classify", folder, "--index", assays, "--out", tmp_path / "out.csv", "--labels", "assay")
+    done = run(*args, code=2)
+    assert "skipped " in done.stderr
+    assert "broken.png" in done.stderr
+    text = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(text) == 3
+    assert text[0].startswith("image,label,probability,prediction_set,calibrated,classifier,settings,")
+    run(*args, code=2)
+    assert (tmp_path / "out.csv").read_text().splitlines() == text
+    one = ("classify", folder / "Colocalization_0_1_N_G.png", *args[2:])
+    assert "another classifier" in refuse(*one, "--method", "probe")

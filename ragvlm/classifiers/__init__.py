@@ -15,12 +15,17 @@ __all__ = ["load_classifier"]
 def load_classifier(name: str = "zero-shot", **options: Any) -> Classifier:
     """The classifier ``name``, ready to classify.
 
-    ``name`` is a plug-in's name ("vit", "resnet", "zero-shot"), or name and model joined by a colon:
+    ``name`` is a plug-in's name ("zero-shot", "knn", "probe", "vit", "resnet"), or name and model joined by a colon:
     "image-classifier:ORG/NAME[@REVISION]", "image-classifier:FOLDER". ``options`` go to the plug-in: ``labels``,
-    ``encoder``, ``encoder_options``, ``templates`` and ``rule`` to "zero-shot"; ``model``, ``revision``, ``device``,
-    ``dtype``, ``batch_size`` and ``trust_remote_code`` to the others.
+    ``encoder``, ``encoder_options``, ``templates`` and ``rule`` to "zero-shot"; ``index``, ``labels``, ``alpha``,
+    ``calibrate`` and ``seed`` to "knn" (with ``k``), to "probe" (with ``strength``) and to "zero-shot"; ``model``,
+    ``revision``, ``device``, ``dtype``, ``batch_size`` and ``trust_remote_code`` to the others.
 
     Raises InputError for an unknown name or option, MissingExtraError (with the pip command) for an absent
     package, and RagvlmError for weights that can't be had.
     """
+    if name == "zero-shot" and options.get("index"):
+        from ragvlm.classifiers.zero_shot_index import zero_shot
+
+        return zero_shot(**options)
     return cast("Classifier", create("classifiers", name, options))

@@ -76,7 +76,11 @@ class ZeroShotClassifier:
 
     def classify(self, images: Sequence[Image]) -> Float32:
         """Probabilities: float32 (n, len(labels)), in [0, 1]; (0, len(labels)) for an empty list."""
-        cosines = self.encoder.encode_images(images) @ self._anchors.T
+        return self.of_vectors(self.encoder.encode_images(images))
+
+    def of_vectors(self, vectors: Float32) -> Float32:
+        """As ``classify``, of the encoder's vectors of pictures: float32 (n, image_dim), unit rows."""
+        cosines = vectors @ self._anchors.T
         encoder = cast("ContrastiveEncoder", self.encoder)
         if self.rule == encoder.probability_rule:
             return encoder.similarity_to_probabilities(cosines)
@@ -96,7 +100,8 @@ def _checked_rule(encoder: Encoder, rule: str | None) -> Rule:
     if not encoder.shared_space:
         raise InputError(
             f"encoder {encoder.name!r} has no common space for pictures and words, so it can't compare a picture with "
-            f"labels: choose one that has, such as {', '.join(CHOICES)}"
+            f"labels: choose one that has, such as {', '.join(CHOICES)}, or --method knn or probe with an index whose "
+            "records are labelled"
         )
     own = getattr(encoder, "probability_rule", None)
     if own is None:

@@ -53,79 +53,148 @@ def spread(args: list[str], option: str) -> list[str]:
 
 
 def classify(
-    images: Annotated[list[Path], typer.Argument(help="Pictures to classify; before --labels.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures to classify, or folders; before --labels.", metavar="IMAGE...")
+    ],
     labels: Annotated[
         list[str] | None,
-        typer.Option(help="Words, a .toml or .txt file, or a label set's name.", metavar="LABEL..."),
+        typer.Option(
+            help="Words, a .toml or .txt file, a label set's name, a column of the index, or a tuned model's folder.",
+            metavar="LABEL...",
+        ),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            "--classifier",
+            help="zero-shot, knn, probe, ...: see `ragvlm models` [knn where --labels is a column, else zero-shot].",
+        ),
+    ] = None,
+    index_dir: Annotated[
+        Path | None,
+        typer.Option("--index", "-i", help="Labelled references, and their encoder.", metavar="DIR"),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Give sets of labels that miss the right one in at most this share of cases.")
+    ] = None,
+    subject_id: arg.Subject = None,
     template: Annotated[
         list[str] | None,
         typer.Option(help='A sentence such as "a fundus photograph of {label}"; may be repeated.', metavar="TEXT"),
     ] = None,
-    encoder: Annotated[str | None, typer.Option(help="See `ragvlm models` [biomedclip].")] = None,
-    index_dir: Annotated[
-        Path | None, typer.Option("--index", "-i", help="Take this index's encoder.", metavar="DIR")
-    ] = None,
-    classifier: Annotated[str, typer.Option(help="See `ragvlm models`; vit and resnet need no labels.")] = ZERO_SHOT,
+    encoder: Annotated[str | None, typer.Option(help="Of zero-shot: see `ragvlm models` [biomedclip].")] = None,
     rule: Annotated[str | None, typer.Option(help="softmax or sigmoid [the encoder's own].")] = None,
     top: Annotated[int | None, typer.Option(help="Only the most probable labels [10; all with --json].")] = None,
     encoder_option: arg.EncoderOptions = None,
-    classifier_option: Annotated[
+    method_option: Annotated[
         list[str] | None,
-        typer.Option("--classifier-option", help="An option of the classifier; may be repeated.", metavar="NAME=VALUE"),
+        typer.Option(
+            "--method-option",
+            "--classifier-option",
+            help="An option of the method, as k=5; may be repeated.",
+            metavar="NAME=VALUE",
+        ),
     ] = None,
     device: arg.Device = None,
     dtype: arg.Dtype = None,
     trust_remote_code: arg.Trust = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write a table, a picture a row; the same command goes on.", metavar="OUT.csv"),
+    ] = None,
     as_json: arg.Json = False,
 ) -> None:
     """Say how probable labels are for pictures.
 
-    Labels of your own are compared with the pictures by an encoder (zero-shot). With --json one object a line is
-    printed for each picture.
+    The labels are those of an index's references (knn, probe), words that an encoder compares with the pictures
+    (zero-shot), or those of a trained model. With --json one object a line is printed for each picture.
     """
     from ragvlm.errors import InputError
-    from ragvlm.images import image_info
+    from ragvlm.manypictures import expand
+    from ragvlm.tasks.classify import default_classifier
 
     if top is not None and top < 1:
         raise InputError(f"--top is {top}: ask for at least 1 label")
-    for path in images:  # a model takes long to load: what is no picture is said before
-        image_info(path)
-    common = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
-    given = {"labels": labels, "templates": template, "rule": rule, "encoder": encoder, "index": index_dir}
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value}
-    if classifier == ZERO_SHOT:
+    named = expand(images)
+    skip = out.Skip(alone=len(named) == 1)
+    pictures = [path for path in named if _is_picture(path, skip)]
+    words: Any = labels[0] if labels and len(labels) == 1 else labels
+    name = method or default_classifier(words, index_dir)
+    common: dict[str, Any] = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    given = {"labels": words, "templates": template, "rule": rule, "encoder": encoder, "index": index_dir}
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value}
+    chosen |= {} if alpha is None else {"alpha": alpha}
+    if name == ZERO_SHOT:
         chosen["encoder_options"] = arg.options(encoder_option, "--encoder-option", **common)
         common = {}
+    elif index_dir:
+        chosen["index"] = _opened(index_dir, arg.options(encoder_option, "--encoder-option", **common))
+        common = {}
     elif encoder_option:
-        raise InputError(f"classifier {classifier!r} has no encoder: leave --encoder-option out")
-    chosen |= arg.options(classifier_option, "--classifier-option", **common)
-    _show(_load(classifier, chosen), [str(path) for path in images], top, as_json)
+        raise InputError(f"classifier {name!r} has no encoder: leave --encoder-option out")
+    chosen |= arg.options(method_option, "--method-option", **common)
+    classifier = load(name, chosen)
+    asked = {"subject_id": subject_id, "skip": skip}
+    if to:
+        _gather(classifier, pictures, to, asked)
+    else:
+        _show(classifier, pictures, asked, top, as_json)
+    if skip.count:
+        raise typer.Exit(2)
 
 
-def _load(name: str, chosen: dict[str, Any]) -> Classifier:
-    """The classifier; zero-shot by the encoder of ``chosen["index"]`` where that is given."""
+def _is_picture(path: str, skip: out.Skip) -> bool:
+    """A model takes long to load: what is no picture is said before."""
+    from ragvlm.errors import ImageError
+    from ragvlm.images import image_info
+
+    try:
+        image_info(path)
+    except ImageError as error:
+        skip(path, error)
+        return False
+    return True
+
+
+def load(name: str, chosen: dict[str, Any]) -> Classifier:
+    """The classifier ``name`` with the options ``chosen``."""
     from ragvlm.classifiers import load_classifier
-    from ragvlm.errors import InputError
-    from ragvlm.index import Index
 
-    if name == ZERO_SHOT and "index" in chosen:
-        if "encoder" in chosen:
-            raise InputError("give --encoder or --index, not both: an index brings its own encoder")
-        chosen["encoder"] = Index.open(chosen.pop("index"), encoder_options=chosen.pop("encoder_options")).encoder
     return load_classifier(name, **chosen)
 
 
-def _show(classifier: Classifier, images: list[str], top: int | None, as_json: bool) -> None:
+def _opened(folder: Path, encoder_options: dict[str, Any]) -> Any:
+    from ragvlm.index import Index
+
+    return Index.open(folder, encoder_options=encoder_options)
+
+
+def _show(classifier: Classifier, images: list[str], asked: dict[str, Any], top: int | None, as_json: bool) -> None:
     """Classify ``images`` and print each result as soon as it is there."""
     from ragvlm.tasks.classify import batches
 
     done: list[Classification] = []
     with out.progress("Classifying", quiet=len(images) < 2) as progress:
-        for batch in batches(classifier, images):
+        for batch in batches(classifier, images, **asked):
             done += batch
             progress(len(done), len(images))
             for found in batch:
                 out.print_json(found.to_dict(top)) if as_json else out.terminal().show_classification(found, top or 10)
-    if not as_json:
+    if done and not as_json:
         out.terminal().show_rule(done[-1])
+
+
+def _gather(classifier: Classifier, images: list[str], to: Path, asked: dict[str, Any]) -> None:
+    """Classify those of ``images`` that the table ``to`` lacks, batch by batch."""
+    from ragvlm.tasks.classify import batches
+    from ragvlm.tasks.table import ClassificationTable
+
+    table = ClassificationTable(to, classifier)
+    left = [image for image in images if image not in table.done]
+    with out.progress("Classifying") as progress:
+        progress(len(images) - len(left), len(images))
+        for batch in batches(classifier, left, **asked):
+            table.append(batch)
+            progress(len(table.done), len(images))
+    out.say(f"{to}: {len(table.done)} pictures")

@@ -13,7 +13,6 @@ from ragvlm.errors import InputError
 
 if TYPE_CHECKING:
     from ragvlm.describe import Describer
-    from ragvlm.errors import ImageError
     from ragvlm.types import Description
 
 
@@ -143,7 +142,7 @@ def _show(
 ) -> tuple[list[Description], int]:
     """Describe ``pictures`` and print each description as soon as it is there; the descriptions and who has none."""
     found: list[Description] = []
-    skip = _Skip(alone=len(pictures) == 1)
+    skip = out.Skip(alone=len(pictures) == 1)
     with out.progress("Describing", quiet=len(pictures) < 2) as progress:
         for batch in describer.batches(pictures, skip=skip, **asked):
             found += batch
@@ -159,7 +158,7 @@ def _gather(describer: Describer, pictures: list[str], to: Path, asked: dict[str
 
     file = DescriptionFile(to, describer.settings(asked["question"]))
     left = [picture for picture in pictures if picture not in file.done]
-    skip, done = _Skip(), len(pictures) - len(left)
+    skip, done = out.Skip(), len(pictures) - len(left)
     with out.progress("Describing") as progress:
         for batch in describer.batches(left, skip=skip, **asked):
             file.append([description.to_dict() for description in batch])
@@ -167,16 +166,3 @@ def _gather(describer: Describer, pictures: list[str], to: Path, asked: dict[str
             progress(done + skip.count, len(pictures))
     out.say(f"{to}: {done} of {len(pictures)} pictures" + (f", {skip.count} can't be read" if skip.count else ""))
     return skip.count
-
-
-class _Skip:
-    """Counts and names pictures that can't be read; one that stands ``alone`` is an error."""
-
-    def __init__(self, alone: bool = False) -> None:
-        self.alone, self.count = alone, 0
-
-    def __call__(self, picture: str, error: ImageError) -> None:
-        if self.alone:
-            raise error
-        self.count += 1
-        out.say(f"skipped {error}")

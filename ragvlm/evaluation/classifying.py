@@ -12,13 +12,15 @@ from ragvlm.errors import InputError
 from ragvlm.evaluation.bench import NOTHING, Asked, Bench, System
 from ragvlm.evaluation.split import label_of, value_of
 from ragvlm.labelsets import as_label_set
+from ragvlm.registry import takes
+from ragvlm.tasks.classify import judge
 from ragvlm.types import Classifier, Record
 
 ZERO_SHOT = "zero-shot"
 
 
 def classify_systems(bench: Bench, classifiers: Sequence[str | Classifier], records: Sequence[Record]) -> list[System]:
-    """The given classifiers ("zero-shot" takes the index's encoder), and the mandatory baselines.
+    """The given classifiers ("zero-shot" takes the index's encoder, "knn" and "probe" its records), and the baselines.
 
     ``records`` are those of the index's side. A classifier's label counts as the one of the same name, or of the same
     id in the suite's label set. Raises InputError for a classifier that knows none of the labels, and what
@@ -56,12 +58,20 @@ def _names(label_set: str | None, labels: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _system(bench: Bench, classifier: str | Classifier, labels: Sequence[str], names: Mapping[str, str]) -> System:
+def _loaded(bench: Bench, classifier: str | Classifier, labels: Sequence[str]) -> Classifier:
+    """A classifier by name; one that compares with words, or learns, does so with the index's side."""
+    if not isinstance(classifier, str):
+        return classifier
     if classifier == ZERO_SHOT:
         words = bench.suite.label_set or list(labels)
-        model = cast("Classifier", ZeroShotClassifier(words, encoder=bench.index.encoder))
-    else:
-        model = load_classifier(classifier) if isinstance(classifier, str) else classifier
+        return cast("Classifier", ZeroShotClassifier(words, encoder=bench.index.encoder))
+    if takes("classifiers", classifier, "index"):
+        return load_classifier(classifier, index=bench.index, labels=str(bench.suite.label))
+    return load_classifier(classifier)
+
+
+def _system(bench: Bench, classifier: str | Classifier, labels: Sequence[str], names: Mapping[str, str]) -> System:
+    model = _loaded(bench, classifier, labels)
     if not any(label in names for label in model.labels):
         raise InputError(
             f"classifier {model.name!r} knows none of the labels of {bench.suite.name!r} ({', '.join(labels[:5])})"
@@ -69,8 +79,9 @@ def _system(bench: Bench, classifier: str | Classifier, labels: Sequence[str], n
         )
 
     def predict(asked: Sequence[Asked]) -> list[dict[str, Any]]:
-        rows = model.classify([_picture(item) for item in asked])
-        return [{"prediction": _of_labels(dict(zip(model.labels, row.tolist(), strict=True)))} for row in rows]
+        found = judge(model, [item.found.context.query for item in asked])
+        rows = [one.probabilities.tolist() for one in found]
+        return [{"prediction": _of_labels(dict(zip(model.labels, row, strict=True)))} for row in rows]
 
     def _of_labels(found: Mapping[str, float]) -> dict[str, float]:
         out = dict.fromkeys(labels, 0.0)
@@ -80,10 +91,6 @@ def _system(bench: Bench, classifier: str | Classifier, labels: Sequence[str], n
         return {label: round(min(probability, 1.0), 6) for label, probability in out.items()}
 
     return System(classifier if isinstance(classifier, str) else model.name, predict, given=NOTHING)
-
-
-def _picture(item: Asked) -> Any:
-    return item.found.context.query.image
 
 
 def _vote(known: Mapping[str, str], labels: Sequence[str]) -> Callable[[Sequence[Asked]], list[dict[str, Any]]]:

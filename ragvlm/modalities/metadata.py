@@ -100,6 +100,15 @@ def facts_of(record: Record) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if _usable(value)}
 
 
+def value_of(record: Record, name: str) -> str | None:
+    """The label NAME, else the column of that name, as the word that it is compared as; None where it has none.
+
+    ``name`` may be qualified as in ``facts_of``.
+    """
+    facts = facts_of(record)
+    return as_word(next((facts[n] for n in (name, f"labels.{name}", f"extra.{name}") if n in facts), None))
+
+
 def _usable(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(item, str) for item in value)
