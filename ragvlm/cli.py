@@ -23,6 +23,7 @@ from ragvlm.commands.score import score
 from ragvlm.commands.search import search
 from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
+from ragvlm.commands.tunehead import head
 from ragvlm.errors import RagvlmError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.command()(score)
 app.command()(compare)
 corpus_app.command()(simulate)
 app.add_typer(models_app, name="models")
+tune_app.command()(head)
 app.add_typer(tune_app, name="tune")
 app.add_typer(corpus_app, name="corpus")
 

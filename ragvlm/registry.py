@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -137,11 +138,12 @@ def _entry(kind: str, name: str, row: Mapping[str, Any]) -> Entry:
 def create(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     """The plug-in ``name`` of ``kind``, made with its own and the given options.
 
-    ``name`` may be a plug-in's name and a model joined by a colon. Raises InputError for an unknown name or option and
-    for a value of another type than the option's, MissingExtraError with the pip command where a package is absent, and
-    whatever the plug-in raises.
+    ``name`` may be a plug-in's name and a model joined by a colon, or a folder that ``ragvlm tune`` wrote.
+
+    Raises InputError for an unknown name or option and for a value of another type than the option's, MissingExtraError
+    with the pip command where a package is absent, and whatever the plug-in raises.
     """
-    plug_in, _, model = name.partition(":")
+    plug_in, model = split(name)
     entry = find(kind, plug_in)
     chosen = {**entry.arguments, **({"model": model} if model else {}), **options}
     maker = entry.load()
@@ -168,7 +170,20 @@ def _other_type(value: Any, annotation: Any) -> str | None:
 
 def takes(kind: str, name: str, option: str) -> bool:
     """Whether the plug-in ``name`` of ``kind`` (see ``create``) has ``option``; raises what ``create`` raises."""
-    return option in inspect.signature(find(kind, name.partition(":")[0]).load()).parameters
+    return option in inspect.signature(find(kind, split(name)[0]).load()).parameters
+
+
+def split(name: str) -> tuple[str, str]:
+    """Plug-in and model ("" where none is given) of a name as ``create`` takes it.
+
+    A folder that ``ragvlm tune`` wrote is the model of the plug-in that its card names.
+    """
+    try:
+        card = json.loads((Path(name) / "card.json").read_text(encoding="utf-8"))
+        return str(card["plug_in"]), name
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        plug_in, _, model = name.partition(":")
+        return plug_in, model
 
 
 def find(kind: str, name: str) -> Entry:

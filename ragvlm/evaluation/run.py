@@ -24,7 +24,7 @@ from ragvlm.evaluation.scoring import check_measures, score
 from ragvlm.evaluation.split import Parts, parts_of
 from ragvlm.evaluation.suite import Suite, load_suite
 from ragvlm.index import Index
-from ragvlm.registry import find
+from ragvlm.registry import find, split
 from ragvlm.statistics import RESAMPLES
 from ragvlm.types import Classifier, Encoder, Generator
 
@@ -165,7 +165,7 @@ def _check_names(suite: Suite, systems: Sequence[Any]) -> None:
             raise InputError(f"unknown mode of search {wrong[0]!r}: choose one of {', '.join(SEARCHES)}")
         return
     for name in names:
-        find("classifiers" if suite.task == "classify" else "generators", name.partition(":")[0])
+        find("classifiers" if suite.task == "classify" else "generators", split(name)[0])
 
 
 def _run(suite: Suite, options: Options, out: Path) -> Results:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError
@@ -78,7 +78,17 @@ def labelled(corpus: Corpus, column: str) -> list[Record]:
     return records
 
 
-def corpus_facts(corpus: Corpus, records: Sequence[Record], split: Split) -> dict[str, Any]:
+class Named(Protocol):
+    """A corpus, or what is known of it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+
+def corpus_facts(corpus: Named, records: Sequence[Record], split: Split) -> dict[str, Any]:
     """What a model card says of the data: no text of any record."""
     return {
         "name": corpus.name,

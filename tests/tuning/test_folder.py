@@ -19,7 +19,8 @@ DATA = {
     "split": {"train": {"records": 30, "subjects": 30}, "validation": {"records": 8, "subjects": 8}},
 }  # fmt: skip
 CARD = Card(
-    kind="head", title="A sum of three numbers", base={"name": "org/base", "licence": "MIT"}, data=DATA,
+    kind="head", plug_in="embedded", title="A sum of three numbers", base={"name": "org/base", "licence": "MIT"},
+    data=DATA,
     metrics={"test": {"R@1": 0.123456, "n": 1234}}, settings={"lr": 0.02, "rank": None},
     use="ragvlm describe x --generator {folder}", limits=["Sums alone."], command="ragvlm tune sum",
 )  # fmt: skip
