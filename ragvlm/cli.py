@@ -24,6 +24,7 @@ from ragvlm.commands.search import search
 from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
 from ragvlm.commands.tunehead import head
+from ragvlm.commands.tunelora import lora, merge
 from ragvlm.errors import RagvlmError
 
 app = typer.Typer(
@@ -44,6 +45,8 @@ app.command()(compare)
 corpus_app.command()(simulate)
 app.add_typer(models_app, name="models")
 tune_app.command()(head)
+tune_app.command()(lora)
+tune_app.command()(merge)
 app.add_typer(tune_app, name="tune")
 app.add_typer(corpus_app, name="corpus")
 

@@ -36,17 +36,17 @@ def load(folder: Path, **options: Any) -> Any:
 def new_tokens(generator: Any, prompt: Prompt) -> tuple[Any, list[int]]:
     """What goes into the model for ``prompt``, and the tokens that it answers."""
     seen: list[tuple[Any, Any]] = []
-    original = generator._net.generate
+    original = generator.net.generate
 
     def spy(**options: Any) -> Any:
         seen.append((options, original(**options)))
         return seen[-1][1]
 
-    generator._net.generate = spy
+    generator.net.generate = spy
     try:
         generator.generate([prompt])
     finally:
-        generator._net.generate = original
+        generator.net.generate = original
     options, rows = seen[0]
-    start = 0 if generator._reads_apart else options["input_ids"].shape[1]
+    start = 0 if generator.reads_apart else options["input_ids"].shape[1]
     return options, rows[0][start:].tolist()

@@ -65,6 +65,12 @@ def questions_of(record: Record) -> list[Mapping[str, Any]]:
     return [q for q in found if isinstance(q, Mapping) and q.get("question")] if isinstance(found, list) else []
 
 
+def answer_of(question: Mapping[str, Any]) -> str:
+    """The (first) answer of a question."""
+    answers = question.get("answers") or [question.get("answer", "")]
+    return str(answers[0])
+
+
 def value_of(record: Record, column: str) -> Any:
     """A label of the record, else one of its other columns, else None."""
     if column in record.labels:
@@ -185,10 +191,5 @@ def drawn(records: list[Record], limit: int | None, seed: int) -> list[Record]:
 def _with_answers(record: Record) -> Record:
     if record.caption:
         return record
-    pairs = (f"{q['question']} {_answer(q)}" for q in questions_of(record))
+    pairs = (f"{q['question']} {answer_of(q)}" for q in questions_of(record))
     return replace(record, caption=" ".join(f"{pair.rstrip('. ')}." for pair in pairs))
-
-
-def _answer(question: Mapping[str, Any]) -> str:
-    answers = question.get("answers") or [question.get("answer", "")]
-    return str(answers[0])

@@ -11,6 +11,7 @@ from ragvlm.encoders.torch_tools import choose_device, choose_dtype
 from ragvlm.errors import InputError
 from ragvlm.generators.batches import in_batches
 from ragvlm.generators.tidy import tidy
+from ragvlm.generators.vlm_adapter import base_of, put_on
 from ragvlm.generators.vlm_dialects import Prefix, dialect_of
 from ragvlm.generators.vlm_load import check_kind, load_model, load_processor, quiet
 from ragvlm.types import Prompt
@@ -20,7 +21,8 @@ class VlmGenerator:
     """Writes from the picture and, where the family can read them, from the numbered references; greedy.
 
     Args:
-        model: "ORG/NAME", "ORG/NAME@REVISION" (from the hub's cache, else downloaded) or a folder.
+        model: "ORG/NAME", "ORG/NAME@REVISION" (from the hub's cache, else downloaded) or a folder; also the folder of
+            an adapter, which names its base.
         revision: a branch, a tag or a commit.
         device: "auto" (CUDA, else MPS, else the CPU) or a torch device.
         dtype: "float32", "bfloat16", "float16" or "auto" (bfloat16 on a CUDA device that has it, else float32).
@@ -30,6 +32,11 @@ class VlmGenerator:
         quantize: "none", or "int8" or "int4" for linear layers in 8 or 4 bits (bitsandbytes): less memory, other texts.
         task: the words for families that are asked by task words (PaliGemma, GIT) instead of ``data/vlm.toml``'s.
         trust_remote_code: whether to run Python code that the checkpoint brings, where transformers has no such model.
+
+    ``net``, ``dialect`` and ``tokenizer`` are the model's parts, ``soft`` the tokens of a soft prompt that was learnt,
+    ``context`` how many tokens it holds (None: no bound),
+    ``ends`` the tokens that end a text and ``end`` the one that it is trained to write; ``reads_apart``: whether it
+    writes on a sheet of its own, as an encoder-decoder does.
 
     Weights are read from safetensors, else from a state dict of plain tensors.
     Raises MissingExtraError without ``ragvlm[vlm]``, InputError for an
@@ -60,10 +67,11 @@ class VlmGenerator:
         ):
             if number < least:
                 raise InputError(f"{name} is {number}: choose {least} or more")
-        self.model, self.revision = hub.split_revision(model, revision)
+        adapted = base_of(model)
+        self.model, self.revision = hub.split_revision(*adapted if adapted else (model, revision))
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
         folder = hub.checkpoint(self.model, self.revision, code=trust_remote_code)
-        self.name = f"vlm:{hub.pinned(self.model, self.revision, folder)}"
+        self.name = f"vlm:{model if adapted else hub.pinned(self.model, self.revision, folder)}"
         kind = check_kind(folder, self.model, trust_remote_code=trust_remote_code)
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
@@ -71,17 +79,21 @@ class VlmGenerator:
         style = dialect_of(processor, kind, self.model)
         self.dialect = style(processor, self.model, neighbours=neighbour_images, task=task)
         self.reads, self.pictures = self.dialect.reads, self.dialect.most
-        self._net = load_model(
+        self.net = load_model(
             folder, self.model, self.device, self.dtype, trust_remote_code=trust_remote_code, quantize=quantize
         )
-        self._tokenizer = processor.tokenizer
-        self._reads_apart = bool(self._net.config.get_text_config().is_encoder_decoder)
-        if not self._reads_apart:
-            self._tokenizer.padding_side = "left"  # the text goes on where the prompt ends
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._ends = _end_ids(self._net, self._tokenizer)
-        self._context = getattr(self._net.config.get_text_config(), "max_position_embeddings", None)
+        self.soft: tuple[int, ...] = ()
+        if adapted:
+            self.net, self.soft = put_on(self.net, model, self.device)
+        self.tokenizer = processor.tokenizer
+        self.reads_apart = bool(self.net.config.get_text_config().is_encoder_decoder)
+        if not self.reads_apart:
+            self.tokenizer.padding_side = "left"  # the text goes on where the prompt ends
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        ends = _end_ids(self.net, self.tokenizer)
+        self.ends, self.end = frozenset(ends), ends[0]
+        self.context = getattr(self.net.config.get_text_config(), "max_position_embeddings", None)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """One text a prompt, without the model's own citations; empty for a blank one.
@@ -101,50 +113,74 @@ class VlmGenerator:
 
         True for a model that sets no bound (T5). Raises InputError for a prompt without a picture.
         """
-        if self._context is None:
+        if self.context is None:
             return True
         with quiet():
-            tokens = self.dialect.inputs([prompt])["input_ids"].shape[1]
-        return bool(self._start(tokens) + self.max_new_tokens <= self._context)
+            tokens = self.inputs([prompt])["input_ids"].shape[1]
+        return bool(self._start(tokens) + self.max_new_tokens <= self.context)
+
+    def inputs(self, prompts: Sequence[Prompt]) -> Any:
+        """What the model reads of ``prompts`` as a BatchFeature of tensors: the dialect's, and the soft prompt."""
+        made = self.dialect.inputs(prompts)
+        for name, value in (
+            ("input_ids", None),
+            ("attention_mask", 1),
+            ("token_type_ids", 0),
+            ("mm_token_type_ids", 0),
+        ):
+            if self.soft and name in made:
+                made[name] = self._with_soft(made[name], value)
+        return made
+
+    def _with_soft(self, rows: Any, value: int | None) -> Any:
+        """``rows`` with a column for each soft token, on that side which isn't padded."""
+        import torch
+
+        more = (
+            torch.tensor([self.soft] * len(rows))
+            if value is None
+            else rows.new_full((len(rows), len(self.soft)), value)
+        )
+        return torch.cat([more, rows] if self.reads_apart else [rows, more], 1)
 
     def _start(self, tokens: int) -> int:
         """Where the text begins: an encoder-decoder writes on a sheet of its own, the others go on after the prompt."""
-        return 0 if self._reads_apart else tokens
+        return 0 if self.reads_apart else tokens
 
     def _length(self, prompt: Prompt) -> int:
         """What prompts of one batch must have in common."""
         if not isinstance(self.dialect, Prefix):
             return 0
-        return len(self._tokenizer(self.dialect.text(prompt))["input_ids"])
+        return len(self.tokenizer(self.dialect.text(prompt))["input_ids"])
 
     def _write(self, prompts: list[Prompt]) -> list[str]:
         import torch
 
         with quiet(), torch.inference_mode():
-            inputs = self.dialect.inputs(prompts).to(self.device, self.dtype)
+            inputs = self.inputs(prompts).to(self.device, self.dtype)
             start = self._start(inputs["input_ids"].shape[1])
             self._check_length(start)
-            rows = self._net.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
+            rows = self.net.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
         return [self._tidy(row[start:].tolist(), prompt) for row, prompt in zip(rows, prompts, strict=True)]
 
     def _check_length(self, tokens: int) -> None:
-        if self._context and tokens + self.max_new_tokens > self._context:
+        if self.context and tokens + self.max_new_tokens > self.context:
             raise InputError(
-                f"{self.name} holds {self._context} tokens, the prompt has {tokens} and the answer up to "
+                f"{self.name} holds {self.context} tokens, the prompt has {tokens} and the answer up to "
                 f"{self.max_new_tokens}: give fewer references (k) or neighbour_images"
             )
 
     def _tidy(self, ids: list[int], prompt: Prompt) -> str:
         # a sheet of its own begins with a token that is none of the text
-        written = ids[1:] if self._reads_apart else ids
-        cut = len(ids) >= self.max_new_tokens and not self._ends & set(written)
-        text = self._tokenizer.decode(ids, skip_special_tokens=True)
+        written = ids[1:] if self.reads_apart else ids
+        cut = len(ids) >= self.max_new_tokens and not self.ends & set(written)
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return tidy(text.strip(), len(prompt.cited_ids), cut=cut)
 
 
-def _end_ids(net: Any, tokenizer: Any) -> set[int]:
-    """The tokens that end a text."""
+def _end_ids(net: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a text, the model's own first."""
     configs = (net.generation_config, net.config.get_text_config())
     named = [*(config.eos_token_id for config in configs), tokenizer.eos_token_id, tokenizer.sep_token_id]
     flat = [i for item in named for i in (item if isinstance(item, list) else [item])]
-    return {i for i in flat if i is not None}
+    return [i for i in flat if i is not None]

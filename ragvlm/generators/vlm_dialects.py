@@ -40,6 +40,10 @@ class Dialect(ABC):
         """The pictures that go in, in the order of their image tokens."""
         return [picture(prompt, 0)]
 
+    def answer(self, prompt: Prompt, text: str) -> str:
+        """What a model that has learnt to write ``text`` writes where ``text(prompt)`` ends."""
+        return text
+
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
         """The batch as a BatchFeature of tensors."""
         texts, pictures = [self.text(p) for p in prompts], [self.pictures(p) for p in prompts]
@@ -52,12 +56,22 @@ class Chat(Dialect):
     most = None
 
     def text(self, prompt: Prompt) -> str:
+        return self._said(prompt, [])
+
+    def answer(self, prompt: Prompt, text: str) -> str:
+        """As the template ends a turn of the model's; where it knows none, ``text`` after a space."""
+        asked, whole = self.text(prompt), self._said(prompt, [_turn("assistant", [text])])
+        return whole.removeprefix(asked) if whole.startswith(asked) else f" {text}"
+
+    def _said(self, prompt: Prompt, answers: list[dict[str, Any]]) -> str:
         import jinja2
 
         try:
-            return self._render([_turn("system", [prompt.system]), _turn("user", self._parts(prompt))])
+            turns = [_turn("system", [prompt.system]), _turn("user", self._parts(prompt)), *answers]
+            return self._render(turns, open_end=not answers)
         except (jinja2.TemplateError, ValueError, TypeError):  # a template without a system turn
-            return self._render([_turn("user", self._parts(prompt, f"{prompt.system}\n\n"))])
+            turns = [_turn("user", self._parts(prompt, f"{prompt.system}\n\n")), *answers]
+            return self._render(turns, open_end=not answers)
 
     def pictures(self, prompt: Prompt) -> list[Image]:
         return [picture(prompt, part) for part in self._parts(prompt) if isinstance(part, int)]
@@ -79,8 +93,8 @@ class Chat(Dialect):
             before += [said["query"], 0] if beside else [0]
         return before + parts
 
-    def _render(self, messages: list[dict[str, Any]]) -> str:
-        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    def _render(self, messages: list[dict[str, Any]], *, open_end: bool) -> str:
+        return str(self.processor.apply_chat_template(messages, add_generation_prompt=open_end, tokenize=False))
 
 
 class Text(Dialect):
@@ -88,6 +102,10 @@ class Text(Dialect):
 
     def text(self, prompt: Prompt) -> str:
         return f"{prompt.system}\n\n{prompt.user}"
+
+    def answer(self, prompt: Prompt, text: str) -> str:
+        """After a space: byte-level tokenizers begin a word with it."""
+        return f" {text}"
 
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
         """As above, but its processor wants a flat list of pictures."""

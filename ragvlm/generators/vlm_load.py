@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import check_memory, import_package, memory_errors
 from ragvlm.errors import InputError, RagvlmError, missing_extra, reason
-from ragvlm.generators.quantize import bytes_needed, quantization, settle
+from ragvlm.generators.quantize import bytes_needed, hush, quantization, settle
 
 
 def check_kind(folder: Path, model: str, *, trust_remote_code: bool) -> str:
@@ -101,14 +102,16 @@ def one_error(model: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' warnings (the Pillow processors are as good here) and bars."""
+    """Without the warnings of transformers and peft (the Pillow processors are as good here) and without bars."""
     transformers = _transformers()
     logger, bars = logging.getLogger("transformers"), transformers.utils.logging
     level, had_bars = logger.level, bars.is_progress_bar_enabled()
     logger.setLevel(logging.CRITICAL)
     bars.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="transformers|peft")
+            yield
     finally:
         logger.setLevel(level)
         if had_bars:
@@ -116,6 +119,7 @@ def quiet() -> Iterator[None]:
 
 
 def _transformers() -> Any:
+    hush()
     return import_package("transformers", "vlm")
 
 

@@ -49,7 +49,7 @@ def test_inputs_and_text_are_those_of_transformers(
     )
     row = net.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)[0].tolist()
     assert row[-len(tokens) :] == tokens
-    packed = {parameter.dtype for parameter in generator._net.parameters()}
+    packed = {parameter.dtype for parameter in generator.net.parameters()}
     assert packed == {torch.float32, torch.int8 if kind == "int8" else torch.uint8}
 
 
@@ -64,7 +64,7 @@ def test_it_describes_a_real_picture(
         blood, f"vlm:{folders('smolvlm')}", 2, alpha=0, keep_unsupported=True, generator_options=options
     )
     assert describer(picture).text == describer(picture).text
-    assert describer.generator._net.is_quantized  # type: ignore[attr-defined]
+    assert describer.generator.net.is_quantized  # type: ignore[attr-defined]
 
 
 @needs
@@ -79,7 +79,7 @@ def test_what_memory_is_asked_for_is_a_close_lower_bound(family: str, folders: C
     assert quantize.bytes_needed(folder, torch.bfloat16, "none") == plain // 2
     for kind, needed in (("int8", eight), ("int4", four)):
         # scales are not in its footprint, and of tiny models much is embeddings, of which some have two copies
-        assert 0.6 < needed / load(folder, quantize=kind)._net.get_memory_footprint() < 1.03
+        assert 0.6 < needed / load(folder, quantize=kind).net.get_memory_footprint() < 1.03
 
 
 @needs

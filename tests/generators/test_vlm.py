@@ -116,7 +116,7 @@ def test_half_numbers(family: str, folders: Callable[[str], Path]) -> None:
 
     generator = load(folders(family), dtype="bfloat16")
     given, _ = new_tokens(generator, prompt_of())
-    assert given["pixel_values"].dtype == generator._net.dtype == torch.bfloat16
+    assert given["pixel_values"].dtype == generator.net.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("family", ["smolvlm", "blip2-t5"])
@@ -125,7 +125,7 @@ def test_it_survives_save_and_reload(family: str, altered: Callable[..., Path]) 
     generator = load(folder)
     text = generator.generate([prompt_of()])
     (folder / "model.safetensors").unlink()
-    generator._net.save_pretrained(folder)
+    generator.net.save_pretrained(folder)
     generator.dialect.processor.save_pretrained(folder)
     assert load(folder).generate([prompt_of()]) == text
 
@@ -153,7 +153,7 @@ def test_memory_that_runs_out_halves_the_batch(
 
     generator = load(folders("git"), batch_size=8)
     prompts = [prompt_of(picture=i % 3) for i in range(7)]
-    texts, original, sizes = generator.generate(prompts), generator._net.generate, []
+    texts, original, sizes = generator.generate(prompts), generator.net.generate, []
     room = 2
 
     def small(**options: Any) -> Any:
@@ -162,7 +162,7 @@ def test_memory_that_runs_out_halves_the_batch(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(**options)
 
-    monkeypatch.setattr(generator._net, "generate", small)
+    monkeypatch.setattr(generator.net, "generate", small)
     with caplog.at_level(logging.WARNING):
         assert generator.generate(prompts) == texts
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
@@ -243,7 +243,7 @@ def test_in_a_process_of_its_own(folders: Callable[[str], Path], altered: Callab
         "from ragvlm.generators import load_generator; from ragvlm.errors import RagvlmError\n"
         "print(load_generator('vlm:org/tiny-git').name)\n"
         "try: load_generator('smolvlm')\nexcept RagvlmError as error: print(error)\n"
-        f"print(type(load_generator('vlm:{remote}', trust_remote_code=True)._net).__name__)"
+        f"print(type(load_generator('vlm:{remote}', trust_remote_code=True).net).__name__)"
     )
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300)

@@ -69,10 +69,10 @@ def test_what_fits_is_what_is_not_refused(family: str, folders: Callable[[str], 
     prompt = prompt_of(*(f"Field {n} with red cells." for n in range(9)))
     generator = load(folders(family))
     tokens = new_tokens(generator, prompt)[0]["input_ids"].shape[1]
-    generator._context = tokens + TOKENS
+    generator.context = tokens + TOKENS
     assert generator.fits(prompt)
     generator.generate([prompt])
-    generator._context -= 1
+    generator.context -= 1
     assert not generator.fits(prompt)
     with pytest.raises(InputError, match=f"holds {tokens + TOKENS - 1} tokens, the prompt has {tokens} .*fewer ref"):
         generator.generate([prompt])
@@ -82,7 +82,7 @@ def test_pictures_count_too_and_t5_has_no_bound(folders: Callable[[str], Path], 
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     prompt = prompt_of(Record("a", str(tmp_path / "a.png"), "One."))
     alone, beside = load(folders("smolvlm")), load(folders("smolvlm"), neighbour_images=1)
-    beside._context = alone._context = alone.dialect.inputs([prompt])["input_ids"].shape[1] + TOKENS
+    beside.context = alone.context = alone.dialect.inputs([prompt])["input_ids"].shape[1] + TOKENS
     assert (alone.fits(prompt), beside.fits(prompt)) == (True, False)
     assert load(folders("blip2-t5"), max_new_tokens=100_000).fits(prompt)
 
@@ -94,7 +94,7 @@ def test_references_are_dropped_until_the_prompt_fits(
     options = {"max_new_tokens": TOKENS, "device": "cpu"}
     describer = rv.Describer(blood, f"vlm:{folders('llava')}", 6, alpha=0, generator_options=options)
     assert describer(picture).provenance["dropped_references"] == 0
-    describer.generator._context = 700  # type: ignore[attr-defined]
+    describer.generator.context = 700  # type: ignore[attr-defined]
     assert 0 < describer(picture).provenance["dropped_references"] < 6
 
 

@@ -113,10 +113,10 @@ def test_pictures_count_towards_the_context(
 ) -> None:
     generator = load(folders("llava"))
     tokens = generator.dialect.inputs([Writer(generator, "few-shot-pictures").first_turn([context])[0].prompts[0]])
-    generator._context = tokens["input_ids"].shape[1] + TOKENS
+    generator.context = tokens["input_ids"].shape[1] + TOKENS
     assert Writer(generator, "few-shot-pictures").first_turn([context])[0].prompts[0].dropped == 0
-    generator._context -= 1
+    generator.context -= 1
     assert Writer(generator, "few-shot-pictures").first_turn([context])[0].prompts[0].cited_ids == ("a", "b")
-    generator._context = TOKENS
+    generator.context = TOKENS
     with pytest.raises(InputError, match=r"^query 'query': template .* is too long for this generator"):
         Writer(generator, "few-shot-pictures").first_turn([context])
