@@ -28,8 +28,6 @@ class Card:
 
     Args:
         kind: the command: "lora", "prompt", "head", "describer", "classifier".
-        plug_in: the encoder, generator or classifier that takes the folder as its model: whoever gives the folder's
-            name as ``--generator`` (or the like) gets it.
         title: one line for the top of the page.
         base: what was trained on top of: ``name`` and, where they are known, ``licence`` and ``fingerprint``.
         data: as ``split.corpus_facts`` gives it.
@@ -44,7 +42,6 @@ class Card:
     """
 
     kind: str
-    plug_in: str
     title: str
     base: Mapping[str, Any]
     data: Mapping[str, Any]
