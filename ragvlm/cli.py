@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from typing import Annotated, NoReturn
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +26,7 @@ from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
 from ragvlm.commands.tunehead import head
 from ragvlm.commands.tunelora import lora, merge
+from ragvlm.config import Taken, defaults
 from ragvlm.errors import RagvlmError
 
 app = typer.Typer(
@@ -61,11 +63,22 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    context.default_map = defaults(dict(_options(context.command, ())))
+
+
+def _options(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Taken]]]:
+    """Of each command its options, by the names that they have on the command line."""
+    if commands := getattr(command, "commands", None):
+        for name, below in commands.items():
+            yield from _options(below, (*path, name))
+    else:
+        options = [param for param in command.params if param.opts[0].startswith("-")]
+        yield path, {max(param.opts, key=len).lstrip("-"): Taken(param.name, param.multiple) for param in options}
 
 
 def main() -> NoReturn:

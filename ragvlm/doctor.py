@@ -15,6 +15,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 import ragvlm
+from ragvlm.config import config_file
 from ragvlm.errors import RagvlmError, StoreError, missing_extra
 from ragvlm.paths import cache_dir
 
@@ -114,6 +115,7 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "config": str(config_file() or "none"),
         "settings": sorted(name for name in os.environ if name.startswith("RAGVLM_")),  # their values may be secrets
     }
 
