@@ -19,7 +19,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import shlex
 import shutil
 import sys
@@ -28,13 +27,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import pyarrow as pa
+from machine import machine, versions
 
 from ragvlm.index import Index
 from ragvlm.index.derived import update_derived
@@ -316,35 +315,37 @@ def main() -> None:
     parser.add_argument("--opening", type=int, help="only measure opening, with so many records", metavar="N")
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
+    # what isn't measured anew stays, each run with the command, the day and the load of its own
+    document = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    before = {(run["set"], run["n"]): run for run in document.get("runs", ())}
     if options.opening:
-        document = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
-        document["opening"] = run_opening(options.opening)
-        _write(options.out, document)
+        _write(options.out, document | {"opening": run_opening(options.opening) | _circumstances()})
         return
-    document = {
-        "command": shlex.join(["python", "benchmarks/search.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, FAISS for {faiss.get_compile_options().strip()}",
-        "versions": {
-            name: version("faiss-cpu" if name == "faiss" else name)
-            for name in ("faiss", "hnswlib", "usearch", "lancedb")
-            if importlib.util.find_spec(name)
-        },
-        "runs": [],
-    }
     jobs: list[tuple[str, int]] = [("clustered", n) for n in options.sizes]
     jobs += [("real", 10_000)] if options.real else []
     jobs += [("clustered", 1_000_000)] if options.full else []
     for name, n in jobs:
         data = real(options.real, n) if name == "real" else clustered(n)
-        found = run(name, n, data, not options.no_peers and n <= 100_000)
-        document["runs"].append(found)
-        _write(options.out, document)
+        before[name, n] = run(name, n, data, not options.no_peers and n <= 100_000) | _circumstances()
+        _write(options.out, document | {"runs": [before[key] for key in sorted(before)]})
+
+
+def _circumstances() -> dict[str, Any]:
+    return {
+        "command": shlex.join(["python", "benchmarks/search.py", *sys.argv[1:]]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "load_average": machine()["load_average"],
+    }
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(document, indent=1), flush=True)
+    found = {
+        "machine": machine() | {"faiss": faiss.get_compile_options().strip()},
+        "versions": versions(["faiss-cpu", "hnswlib", "usearch", "lancedb"]),
+        **{name: document[name] for name in ("runs", "opening") if name in document},
+    }
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1), flush=True)
 
 
 if __name__ == "__main__":
