@@ -79,7 +79,7 @@ def test_what_is_wrong_is_one_line(text: str, says: str) -> None:
 
 def test_a_variable_that_names_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "absent.toml")
-    with pytest.raises(InputError, match="RAGVLM_CONFIG is absent.toml: there is no such file"):
+    with pytest.raises(InputError, match=r"RAGVLM_CONFIG is absent\.toml: there is no such file"):
         config_file()
 
 
