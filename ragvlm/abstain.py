@@ -2,10 +2,10 @@
 
 A conformal test (Vovk, Gammerman and Shafer 2005, doi 10.1007/b106715). The non-conformity score of a picture is
 its mean cosine distance to its NEIGHBOURS nearest references. The corpus gives the scores that are normal, each
-record against the others that have a caption or labels, since a description rests on no other (and without its own
-subject and its exact duplicates). A query's p-value is the share of scores, its own included, that are at least as
-large as its own; below ``alpha`` it is refused. If a query is exchangeable with the corpus' records, it is refused
-with a probability of at most ``alpha``.
+record against the others that have a caption, labels or answered questions, since nothing rests on others (and without
+its own subject and its exact duplicates). A query's p-value is the share of scores, its own included, that are at
+least as large as its own; below ``alpha`` it is refused. If a query is exchangeable with the corpus' records, it is
+refused with a probability of at most ``alpha``.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _stranger(index: Index, row: int, other: int) -> bool:
     reference = index.records[other]
     return (
         row != other
-        and bool(reference.caption or reference.labels)
+        and bool(reference.caption or reference.labels or reference.extra.get("questions"))
         and (subject is None or subject != reference.subject_id)
         and (digest is None or digest != index.content_hashes[other])
     )

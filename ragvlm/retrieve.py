@@ -9,7 +9,7 @@ Buettcher 2009, doi 10.1145/1571941.1572114), by calibrated scores, or, with met
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,11 @@ FEEDBACK = 5  # references whose mean vector asks the other index
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """A context with the cosine similarities of the query's nearest eligible pictures, best first."""
+    """A context with the cosine similarities of the query's nearest eligible pictures, best first, and the search."""
 
     context: Context
     nearest: tuple[float, ...] = ()
+    search: Search | None = field(default=None, repr=False, compare=False)
 
 
 def search(
@@ -80,16 +81,16 @@ def retrieve(
     options = replace(options, where=options.where.resolved(index.records)) if options.where else options
     pictures, texts = _encode(index, queries, modes)
     searches = [
-        _Search(index, query, mode, options, pictures.get(i), texts.get(i))
+        Search(index, query, mode, options, pictures.get(i), texts.get(i))
         for i, (query, mode) in enumerate(zip(queries, modes, strict=True))
     ]
     _ask_together(index, searches, k, nearest)
     return [search.run(k, nearest) for search in searches]
 
 
-def _ask_together(index: Index, searches: Sequence[_Search], k: int, nearest: int) -> None:
+def _ask_together(index: Index, searches: Sequence[Search], k: int, nearest: int) -> None:
     """Ask each store once for what several queries will ask it first."""
-    wanted: dict[tuple[str, int], list[tuple[_Search, Float32]]] = {}
+    wanted: dict[tuple[str, int], list[tuple[Search, Float32]]] = {}
     for search in searches:
         for kind, vector, depth in search.first(k, nearest):
             wanted.setdefault((kind, depth), []).append((search, vector))
@@ -145,8 +146,8 @@ def _encode(
     return dict(zip(pictures, images, strict=True)), dict(zip(words, texts, strict=True))
 
 
-class _Search:
-    """One query against one index."""
+class Search:
+    """One query against one index; ``slices`` (n, dim) are its pictures' vectors, ``image`` (dim,) all together."""
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class _Search:
             for rank, (row, score) in enumerate(ranking[:k], start=1)
         )
         near = self._rank("image", self.image, nearest) if nearest and self.image is not None else []
-        return Retrieved(Context(self.query, hits), tuple(score for _, score in near))
+        return Retrieved(Context(self.query, hits), tuple(score for _, score in near), self)
 
     def _pair(self, row: int) -> tuple[str | None, int | None]:
         return slices.nearest(self.index, row, self.query, self.slices)
@@ -205,7 +206,7 @@ class _Search:
             vectors, rankings = self._asking(max(4 * depth, 50))
             if self.options.fusion == "learned":
                 weights = weights_of(self.index, self.options.weights)
-                found = weigh(self.index, self.query, vectors, rankings, weights, self._eligible, max(4 * depth, 50))
+                found = weigh(self.index, self.query, vectors, rankings, weights, self.eligible, max(4 * depth, 50))
                 return list(self._once(found))
             return self._fuse(*rankings)
         # one space: whichever vector the query has asks the chosen index
@@ -259,7 +260,7 @@ class _Search:
         while True:
             nearest = ((int(rows[at]), float(score)) for score, at in zip(scores, positions, strict=True))
             # records are read only until there are enough
-            found = list(islice(self._once(hit for hit in nearest if self._eligible(hit[0])), depth))
+            found = list(islice(self._once(hit for hit in nearest if self.eligible(hit[0])), depth))
             if len(found) == depth or len(positions) < reach or reach >= len(store):
                 return found
             reach = min(8 * reach, len(store))
@@ -283,7 +284,8 @@ class _Search:
                 seen.add(volume)
                 yield row, score
 
-    def _eligible(self, row: int) -> bool:
+    def eligible(self, row: int) -> bool:
+        """Whether the record in ``row`` may be found."""
         record: Record = self.index.records[row]
         own = self.options.exclude_subject and self.subject is not None and record.subject_id == self.subject
         double = self.options.duplicates == "exclude" and volume_of(record) in self.copied

@@ -9,11 +9,12 @@ from typing import Any
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError
-from ragvlm.evaluation.split import Parts, label_of, questions_of, subject_of, value_of
+from ragvlm.evaluation.split import Parts, label_of, subject_of, value_of
 from ragvlm.evaluation.suite import DIRECTIONS, Suite
 from ragvlm.images import open_image
 from ragvlm.measures.base import Item
 from ragvlm.measures.trec import read_qrels
+from ragvlm.readers.questions import questions_of
 from ragvlm.types import Query, Record
 
 

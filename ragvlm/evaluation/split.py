@@ -10,6 +10,7 @@ from typing import Any
 from ragvlm.errors import InputError
 from ragvlm.evaluation.sources import Foreign
 from ragvlm.evaluation.suite import Suite
+from ragvlm.readers.questions import answer_of, questions_of
 from ragvlm.types import Record
 
 
@@ -57,18 +58,6 @@ def parts_of(suite: Suite, records: Iterable[Record]) -> Parts:
 def subject_of(record: Record) -> str:
     """What intervals and splits hold together: the subject, else the record alone."""
     return record.subject_id if record.subject_id is not None else f"record {record.id}"
-
-
-def questions_of(record: Record) -> list[Mapping[str, Any]]:
-    """The questions of a record: mappings with ``question`` and ``answer`` or ``answers``."""
-    found = record.extra.get("questions")
-    return [q for q in found if isinstance(q, Mapping) and q.get("question")] if isinstance(found, list) else []
-
-
-def answer_of(question: Mapping[str, Any]) -> str:
-    """The (first) answer of a question."""
-    answers = question.get("answers") or [question.get("answer", "")]
-    return str(answers[0])
 
 
 def value_of(record: Record, column: str) -> Any:

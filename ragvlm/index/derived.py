@@ -11,8 +11,10 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragvlm.errors import StoreError
 from ragvlm.index import served
@@ -27,6 +29,7 @@ from ragvlm.stores import chosen, load_store, make_store
 from ragvlm.stores.approximate import ApproximateStore, fill
 from ragvlm.types import Int64, VectorStore
 
+QUESTIONS = "questions"  # vectors of the questions that records answer: see ``ragvlm.index.questions``
 TOLERANCE = 1e-2  # of a cosine: what a store that rounds its vectors may be away from the segments
 DEAD = 0.2  # the share of a store's vectors that may be dead before it is made anew
 
@@ -41,7 +44,8 @@ def update_derived(root: Path, manifest: Manifest) -> tuple[Derived, ...]:
     """
     segments = MappedSegments(root, manifest)
     table = RowTable.read(segments, manifest)
-    items = [_write(root, manifest, "rows", table.save, len(table), ".npy")]
+    items = [write(root, manifest, "rows", table.save, len(table), ".npy")]
+    items += [item] if (item := current(root, manifest, QUESTIONS)) else []
     for kind in EMBEDDINGS:
         source = source_of(manifest, segments, table, kind)
         if len(source):
@@ -78,7 +82,8 @@ def differs(root: Path, manifest: Manifest, item: Derived) -> str | None:
     """How a derived file differs from the segments, None where it doesn't; an approximate store's codes aren't read."""
     segments = MappedSegments(root, manifest)
     table = RowTable.read(segments, manifest)
-    if item.state != manifest.state or item.kind.endswith("_map"):  # a map is looked at with its store
+    # a map is looked at with its store, and questions can't be encoded here
+    if item.state != manifest.state or item.kind.endswith("_map") or item.kind == QUESTIONS:
         return None if item.state == manifest.state else "is of another state than the segments"
     try:
         if item.kind == "rows":
@@ -118,7 +123,7 @@ def open_table(root: Path, manifest: Manifest, segments: MappedSegments) -> RowT
             if len(table) == manifest.counts.records:
                 return table
     table = RowTable.read(segments, manifest)
-    _repair(root, manifest, lambda latest: [_write(root, latest, "rows", table.save, len(table), ".npy")], "rows")
+    repair(root, manifest, lambda latest: [write(root, latest, "rows", table.save, len(table), ".npy")], "rows")
     return table
 
 
@@ -152,7 +157,7 @@ def open_store(
             return tuned(manifest, kind, _opened(root, manifest, item, source))
     store = build_store(manifest, source, name)
     if name == chosen(manifest.store, rows):
-        _repair(root, manifest, lambda latest: [_saved(root, latest, store, kind)], kind, f"{kind}_map")
+        repair(root, manifest, lambda latest: [_saved(root, latest, store, kind)], kind, f"{kind}_map")
     return tuned(manifest, kind, store)
 
 
@@ -225,7 +230,7 @@ def _grown(
             store.add(source.take(fresh[start : start + 4096]))
         items = [_saved(root, manifest, store, kind)]
     if not np.array_equal(everywhere, np.arange(len(source))):
-        items.append(_write(root, manifest, f"{kind}_map", _array_saver(everywhere), len(everywhere), ".npy"))
+        items.append(write(root, manifest, f"{kind}_map", array_saver(everywhere), len(everywhere), ".npy"))
     return items
 
 
@@ -248,11 +253,13 @@ def _moved(root: Path, manifest: Manifest, item: Derived, table: RowTable) -> In
 
 
 def _saved(root: Path, manifest: Manifest, store: VectorStore, kind: str) -> Derived:
-    item = _write(root, manifest, kind, store.save, len(store), store.suffix)
+    item = write(root, manifest, kind, store.save, len(store), store.suffix)
     return replace(item, store=store.name)
 
 
-def _array_saver(array: Int64) -> Callable[[Path], None]:
+def array_saver(array: NDArray[Any]) -> Callable[[Path], None]:
+    """What writes ``array`` in numpy's format."""
+
     def save(path: Path) -> None:
         with path.open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
@@ -260,8 +267,8 @@ def _array_saver(array: Int64) -> Callable[[Path], None]:
     return save
 
 
-def _repair(root: Path, manifest: Manifest, write: Callable[[Manifest], Sequence[Derived]], *kinds: str) -> None:
-    """Replace the entries of ``kinds`` by what ``write`` writes, unless that isn't a reader's to do."""
+def repair(root: Path, manifest: Manifest, make: Callable[[Manifest], Sequence[Derived]], *kinds: str) -> None:
+    """Replace the entries of ``kinds`` by what ``make`` writes, unless that isn't a reader's to do."""
     if not manifest.complete:
         return
     # a reader without the right to write, or beside a writer, keeps what it made in memory
@@ -271,12 +278,12 @@ def _repair(root: Path, manifest: Manifest, write: Callable[[Manifest], Sequence
             return
         old = [item for item in latest.derived if item.kind in kinds]
         kept = [item for item in latest.derived if item.kind not in kinds]
-        latest.committed(root, derived=(*kept, *write(latest)))
+        latest.committed(root, derived=(*kept, *make(latest)))
         for item in old:
             served.remove(root / item.file)
 
 
-def _write(root: Path, manifest: Manifest, kind: str, save: Callable[[Path], None], rows: int, suffix: str) -> Derived:
+def write(root: Path, manifest: Manifest, kind: str, save: Callable[[Path], None], rows: int, suffix: str) -> Derived:
     """A file named after the generation that comes after ``manifest``."""
     name = f"{kind.removesuffix('_map')}-{manifest.generation + 1:06d}{suffix}"
     with atomic_path(root / name) as temporary:

@@ -61,6 +61,15 @@ def clean(root: Path, manifest: Manifest) -> None:
 def leftovers(root: Path, manifest: Manifest) -> list[Path]:
     """Files that a killed run left: of an index' own names, and not in ``manifest``."""
     listed = {item.file for item in manifest.files}
-    patterns = ("segments/*.parquet", "segments/.*.tmp", "image-*", "text-*", "rows-*", "vanished-*", ".*.tmp")
+    patterns = (
+        "segments/*.parquet",
+        "segments/.*.tmp",
+        "image-*",
+        "text-*",
+        "rows-*",
+        "questions-*",
+        "vanished-*",
+        ".*.tmp",
+    )
     found = (path for pattern in patterns for path in root.glob(pattern))
     return sorted(path for path in found if path.relative_to(root).as_posix() not in listed)

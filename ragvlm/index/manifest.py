@@ -22,7 +22,7 @@ from ragvlm.paths import atomic_path
 FORMAT_VERSION = 2
 NAME = "manifest.json"
 # an index from elsewhere must not make us open a file outside of its folder
-_FILE = re.compile(r"(segments/\d{6}\.parquet|(image|text|rows|vanished)-\d{6}\.[a-z0-9]+)")
+_FILE = re.compile(r"(segments/\d{6}\.parquet|(image|text|rows|questions|vanished)-\d{6}\.[a-z0-9]+)")
 T = TypeVar("T")
 
 

@@ -102,6 +102,13 @@ def _plain(text: str) -> str:
     return "; ".join(part.rstrip(" .!?。！？") for part in split_sentences(text))
 
 
+def counted(noun: str) -> str:
+    """A counted thing in the plural, as a label of its count is called: "red blood cell" -> "red blood cells"."""
+    head, _, last = noun.rpartition(" ")
+    many = next((many for many, one in _wording()["counts"]["nouns"].items() if one == last), last)
+    return f"{head} {many}".strip()
+
+
 def _count(words: str, value: int) -> str | None:
     wording = _wording()["counts"]
     last = words.rpartition(" ")[2].lower()

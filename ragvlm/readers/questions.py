@@ -42,6 +42,18 @@ def question_of(cells: Mapping[str, Any], **fields: str) -> dict[str, Any]:
     return {**found, "answer_type": kind}
 
 
+def questions_of(record: Record) -> list[Mapping[str, Any]]:
+    """The questions of a record: mappings with ``question`` and ``answer`` or ``answers``."""
+    found = record.extra.get("questions")
+    return [q for q in found if isinstance(q, Mapping) and q.get("question")] if isinstance(found, list) else []
+
+
+def answer_of(question: Mapping[str, Any]) -> str:
+    """The first right answer of a question, empty where it has none."""
+    answers = question.get("answers") or [question.get("answer")]
+    return "" if answers[0] is None else str(answers[0])
+
+
 def gathered(rows: Iterable[tuple[Record, dict[str, Any]] | Skipped]) -> Iterator[Record | Skipped]:
     """Records with all questions of their id, in the order of their first mention; the first mention says the rest.
 

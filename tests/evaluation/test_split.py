@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from suitetools import OFFICIAL, asked, records_of, suite_of
 
 from ragvlm.errors import InputError
-from ragvlm.evaluation.split import parts_of, questions_of, subject_of
+from ragvlm.evaluation.split import parts_of, subject_of
 from ragvlm.evaluation.suite import Relevance, Split
+from ragvlm.readers.questions import questions_of
 from ragvlm.types import Record
 
 subjects = st.lists(st.none() | st.sampled_from([f"s{n}" for n in range(12)]), min_size=2, max_size=60)
