@@ -27,6 +27,7 @@ def build_prompt(
     fits: Callable[[Prompt], bool] | None = None,
     pictures: int | None = None,
     draft: str | None = None,
+    choices: Sequence[str] = (),
 ) -> Prompt:
     """The prompt for ``context``: its references numbered from 1, best first; ``cited_ids[i]`` is behind ``[i + 1]``.
 
@@ -41,6 +42,7 @@ def build_prompt(
         fits: whether a prompt fits the generator, as its own tokenizer counts.
         pictures: how many the generator takes, the query's included (None: any number); the nearest references' go in.
         draft: what the generator wrote in the first turn; given, this is the prompt of the second.
+        choices: the answers that are allowed.
 
     Raises InputError for an unknown or broken template, a ``draft`` for a template of one turn, and a prompt that is
     too long even with its nearest reference alone.
@@ -55,6 +57,7 @@ def build_prompt(
     room = len(told) if pictures is None else pictures - 1
     for count in range(len(told), least - 1, -1):
         values = _values(context, told[:count], room, clean(draft or "", MAX_DRAFT_CHARS))
+        values["choices"] = [clean(choice) for choice in choices]
         prompt = _filled(page, turn, context, values, told[:count], len(told) - count)
         if (bound is None or _chars(prompt) <= bound) and (fits is None or fits(prompt)):
             return prompt

@@ -5,7 +5,8 @@
 - ``references``: each with ``number``, ``text`` (cleaned, to be put in double quotes) and ``picture``,
 - ``picture``: the new picture; it and a reference's ``picture`` are written where the picture shall stand,
 - ``question``: the words of the query, or nothing,
-- ``draft``: what the first turn wrote, or nothing.
+- ``draft``: what the first turn wrote, or nothing,
+- ``choices``: the answers that are allowed, or none.
 
 What a template needs follows from what its blocks use: one without ``references`` gets none, one that writes a
 reference's ``picture`` asks for a generator that takes several pictures.

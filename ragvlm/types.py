@@ -264,7 +264,9 @@ class Generator(Protocol):
     - ``reads``: "prompt" (as where it is absent), "question" (of the words the query's alone) or "references" (no
       prompt, only the records of its context);
     - ``pictures``: how many pictures a prompt may hold, 1 where it is absent, 0 if it sees none, None for any number;
-    - ``fits(prompt) -> bool``: whether the prompt and the longest answer fit its context.
+    - ``fits(prompt) -> bool``: whether the prompt and the longest answer fit its context;
+    - ``choose(prompts, options) -> list[tuple[str, float | None]]``: for each prompt one of the options, "" for none,
+      and its probability among them, None where it tells none.
     """
 
     name: str

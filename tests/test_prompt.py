@@ -271,7 +271,7 @@ def test_broken_templates_say_so(tmp_path, source, message):
 
 
 def test_unknown_templates_list_the_known():
-    assert template_names() == ["describe", "few-shot", "few-shot-pictures", "findings-impression", "zero-shot"]
+    assert template_names() == ["ask", "describe", "few-shot", "few-shot-pictures", "findings-impression", "zero-shot"]
     for name in ("nope", "../describe", "missing.jinja"):
         with pytest.raises(InputError):
             build_prompt(context_of("One."), template=name)

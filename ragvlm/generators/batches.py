@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ragvlm.encoders.torch_tools import memory_errors
 from ragvlm.errors import RagvlmError
 from ragvlm.types import Prompt
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -21,13 +22,13 @@ class Batched(Protocol):
     batch_size: int
 
 
-def in_batches(owner: Batched, prompts: Sequence[Prompt], write: Callable[[list[Prompt]], list[str]]) -> list[str]:
+def in_batches(owner: Batched, prompts: Sequence[Prompt], write: Callable[[list[Prompt]], list[T]]) -> list[T]:
     """What ``write`` says to each of ``prompts``, at most ``owner.batch_size`` at a time.
 
     ``owner.batch_size`` is halved, with a note in the log, when memory runs out. Raises RagvlmError where not even one
     prompt fits the memory.
     """
-    texts: list[str] = []
+    texts: list[T] = []
     while len(texts) < len(prompts):
         batch = list(prompts[len(texts) : len(texts) + owner.batch_size])
         try:

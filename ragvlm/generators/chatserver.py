@@ -29,6 +29,10 @@ NEXT = {
 }
 
 
+class RefusedError(RagvlmError):
+    """The server finds the request itself wrong (HTTP 400, 422)."""
+
+
 class ChatServer:
     """A server by its ``base_url``. Raises InputError for a base URL or a timeout that can't be."""
 
@@ -98,7 +102,8 @@ class ChatServer:
 
     def _refused(self, error: urllib.error.HTTPError) -> RagvlmError:
         step = NEXT.get(error.code, "see the server's log" if error.code >= 500 else "check base_url")
-        return RagvlmError(f"{self.base_url}: HTTP {error.code} {_message(error)}: {step}")
+        kind = RefusedError if error.code in (400, 422) else RagvlmError
+        return kind(f"{self.base_url}: HTTP {error.code} {_message(error)}: {step}")
 
     def _late(self) -> RagvlmError:
         return RagvlmError(

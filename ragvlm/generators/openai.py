@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from ragvlm.errors import InputError, RagvlmError
-from ragvlm.generators.chatserver import ChatServer
+from ragvlm.generators.chatserver import ChatServer, RefusedError
+from ragvlm.generators.choosing import Chosen
 from ragvlm.generators.pictures import data_uri, picture
 from ragvlm.generators.tidy import tidy
+from ragvlm.language.asking import choose
 from ragvlm.types import Prompt
+
+T = TypeVar("T")
 
 
 class OpenAIGenerator:
@@ -66,33 +72,60 @@ class OpenAIGenerator:
         self.max_tokens, self.temperature, self.with_image = max_tokens, temperature, with_image
         self.pictures = None if with_image else 0
         self.max_side, self.concurrency = max_side, concurrency
+        self._schemas = True  # until the server refuses one
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """One text a prompt, without the model's own citations; empty for a blank one.
 
         Raises RagvlmError at the first prompt that the server does not answer; the others are not sent any more.
         """
+        return self._pooled(self._write, prompts)
+
+    def _pooled(self, write: Callable[[Prompt], T], prompts: Sequence[Prompt]) -> list[T]:
         pool = ThreadPoolExecutor(self.concurrency)
         try:
-            return list(pool.map(self._write, prompts))
+            return list(pool.map(write, prompts))
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def choose(self, prompts: Sequence[Prompt], options: Sequence[str]) -> list[Chosen]:
+        """One of ``options`` a prompt, by the server's structured output (a JSON schema), without a probability.
+
+        Of a server that knows no schemas, and of one that ignores them, the option that its answer means; "" where it
+        means none. Raises what ``generate`` raises.
+        """
+        return self._pooled(lambda prompt: (self._choose(prompt, options), None), prompts)
+
+    def _choose(self, prompt: Prompt, options: Sequence[str]) -> str:
+        if prompt.blank:
+            return ""
+        text = ""
+        if self._schemas:
+            try:
+                text = self._ask(prompt, response_format=_schema(options))[0]
+            except RefusedError:  # the same without a schema tells whether it was that
+                self._schemas = False
+        text = text or self._ask(prompt)[0]
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            text = str(json.loads(text)["answer"])
+        return choose(text, options) or ""
 
     def _write(self, prompt: Prompt) -> str:
         if prompt.blank:
             return ""
-        answer = self.server.post(
-            "chat/completions",
-            {
-                "model": self.model,
-                "messages": self._messages(prompt),
-                "max_tokens": self.max_tokens,
-                "temperature": self.temperature,
-                "stream": False,
-            },
-        )
-        text, cut = _first_choice(answer, self.server.base_url)
+        text, cut = self._ask(prompt)
         return tidy(text, len(prompt.cited_ids), cut=cut)
+
+    def _ask(self, prompt: Prompt, **more: Any) -> tuple[str, bool]:
+        """The answer, and whether the bound on tokens cut it."""
+        body = {
+            "model": self.model,
+            "messages": self._messages(prompt),
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "stream": False,
+        }
+        return _first_choice(self.server.post("chat/completions", body | more), self.server.base_url)
 
     def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
         content: Any = prompt.user
@@ -106,6 +139,13 @@ class OpenAIGenerator:
         if isinstance(part, str):
             return {"type": "text", "text": part}
         return {"type": "image_url", "image_url": {"url": data_uri(picture(prompt, part), self.max_side)}}
+
+
+def _schema(options: Sequence[str]) -> dict[str, Any]:
+    """OpenAI's structured output, which vLLM, llama.cpp, Ollama and TGI take as well."""
+    answer = {"type": "string", "enum": list(options)}
+    shape = {"type": "object", "properties": {"answer": answer}, "required": ["answer"], "additionalProperties": False}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": shape}}
 
 
 def _first_choice(answer: Any, base_url: str) -> tuple[str, bool]:

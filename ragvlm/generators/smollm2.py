@@ -13,7 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ragvlm.errors import InputError, RagvlmError, missing_extra, require
+from ragvlm.generators.choosing import Chosen, shares, variants
 from ragvlm.generators.tidy import tidy
 from ragvlm.types import Prompt
 
@@ -53,11 +57,17 @@ class SmolLM2Generator:
         """
         return [self._write(prompt) if not prompt.blank else "" for prompt in prompts]
 
+    def choose(self, prompts: Sequence[Prompt], options: Sequence[str]) -> list[Chosen]:
+        """One of ``options`` a prompt, with its probability among them.
+
+        That is the model's own of the whole option and the end of the answer, with a capital or without, as shares of
+        all options. Raises what ``generate`` raises.
+        """
+        return [self._choose(prompt, options) if not prompt.blank else ("", None) for prompt in prompts]
+
     def fits(self, prompt: Prompt) -> bool:
         """Whether ``prompt``, as llama.cpp's tokenizer counts it, and the longest answer fit the context."""
-        whole = self._chat(messages=_messages(prompt)).prompt.encode()
-        tokens = len(self._model.tokenize(whole, add_bos=False, special=True))
-        return tokens + self.max_new_tokens <= CONTEXT_TOKENS
+        return len(self._tokens(prompt)) + self.max_new_tokens <= CONTEXT_TOKENS
 
     @cached_property
     def _model(self) -> Any:
@@ -72,6 +82,33 @@ class SmolLM2Generator:
         template = self._model.metadata["tokenizer.chat_template"]
         return chat_format.Jinja2ChatFormatter(template, eos_token="", bos_token="")
 
+    def _choose(self, prompt: Prompt, options: Sequence[str]) -> Chosen:
+        tokens = self._tokens(prompt)
+        if len(tokens) + self.max_new_tokens > CONTEXT_TOKENS:
+            raise InputError(f"query {prompt.context.query.id!r}: the prompt is too long: give fewer references (k)")
+        self._model.reset()
+        self._model.eval(tokens)
+        start, first = len(tokens), _log_softmax(self._model)
+        scores = [max(self._score(text, start, first) for text in variants(option)) for option in options]
+        told = shares(scores)
+        return options[told.index(max(told))], max(told)
+
+    def _score(self, text: str, start: int, first: NDArray[np.float64]) -> float:
+        """The log-probability of ``text`` and the end of the answer after the ``start`` tokens of the prompt."""
+        total, scores = 0.0, first
+        self._model.n_tokens = start  # what was read after the prompt is forgotten
+        for token in [*self._model.tokenize(text.encode(), add_bos=False), self._model.token_eos()]:
+            total += float(scores[token])
+            if token != self._model.token_eos():
+                self._model.eval([token])
+                scores = _log_softmax(self._model)
+        return total
+
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        whole = self._chat(messages=_messages(prompt)).prompt.encode()
+        found: list[int] = self._model.tokenize(whole, add_bos=False, special=True)
+        return found
+
     def _write(self, prompt: Prompt) -> str:
         self._model.reset()  # without it the cached part of the last prompt could change the rounding of this one
         try:
@@ -83,6 +120,16 @@ class SmolLM2Generator:
         choice = answer["choices"][0]
         text = str(choice["message"]["content"] or "")
         return tidy(text, len(prompt.cited_ids), cut=choice["finish_reason"] == "length")
+
+
+def _log_softmax(model: Any) -> NDArray[np.float64]:
+    """Log-probabilities of the next token: float64 (vocabulary,)."""
+    import llama_cpp
+
+    logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(model.ctx, -1), shape=(model.n_vocab(),))
+    shifted = logits.astype(np.float64) - logits.max()
+    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
+    return found
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:

@@ -9,8 +9,10 @@ from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import choose_device, choose_dtype
 from ragvlm.errors import InputError
 from ragvlm.generators.batches import in_batches
+from ragvlm.generators.choosing import Chosen, shares
 from ragvlm.generators.pictures import picture
 from ragvlm.generators.vlm_load import load_model, load_processor, quiet
+from ragvlm.language.asking import key_of
 from ragvlm.prompt import clean
 from ragvlm.types import Prompt
 
@@ -72,17 +74,39 @@ class ViltGenerator:
         answers = iter(in_batches(self, asked, self._answer))
         return ["" if prompt.blank else next(answers) for prompt in prompts]
 
+    def choose(self, prompts: Sequence[Prompt], options: Sequence[str]) -> list[Chosen]:
+        """One of ``options`` a prompt, with its probability among them (softmax of their logits).
+
+        Raises InputError for an option that is none of the checkpoint's answers, and what ``generate`` raises.
+        """
+        known = {key_of(str(label)): int(place) for place, label in self._net.config.id2label.items()}
+        if absent := [option for option in options if key_of(option) not in known]:
+            raise InputError(f"{self.name} was not trained to answer {absent[0]!r}: give other options or a generator")
+        places = [known[key_of(option)] for option in options]
+        asked = [prompt for prompt in prompts if not prompt.blank]
+        for prompt in asked:
+            self._check(prompt)
+
+        def judged(batch: list[Prompt]) -> list[Chosen]:
+            found = [shares(row[places].tolist()) for row in self._logits(batch)]
+            return [(options[own.index(max(own))], max(own)) for own in found]
+
+        chosen = iter(in_batches(self, asked, judged))
+        return [("", None) if prompt.blank else next(chosen) for prompt in prompts]
+
     def inputs(self, prompts: Sequence[Prompt]) -> Any:
         """The batch as a BatchFeature: pictures of several shapes are padded, and ``pixel_mask`` says where."""
         pictures = [picture(prompt, 0) for prompt in prompts]
         return self.processor(pictures, [_question(p) for p in prompts], padding=True, return_tensors="pt")
 
     def _answer(self, prompts: list[Prompt]) -> list[str]:
+        return [str(self._net.config.id2label[best]) for best in self._logits(prompts).argmax(dim=-1).tolist()]
+
+    def _logits(self, prompts: list[Prompt]) -> Any:
         import torch
 
         with quiet(), torch.inference_mode():
-            logits = self._net(**self.inputs(prompts).to(self.device, self.dtype)).logits
-        return [str(self._net.config.id2label[best]) for best in logits.argmax(dim=-1).tolist()]
+            return self._net(**self.inputs(prompts).to(self.device, self.dtype)).logits.float().cpu()
 
     def _check(self, prompt: Prompt) -> None:
         query, question = prompt.context.query, _question(prompt)

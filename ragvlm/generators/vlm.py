@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import choose_device, choose_dtype
 from ragvlm.errors import InputError
 from ragvlm.generators.batches import in_batches
+from ragvlm.generators.choosing import Choices, Chosen
 from ragvlm.generators.tidy import tidy
 from ragvlm.generators.vlm_adapter import base_of, put_on
 from ragvlm.generators.vlm_dialects import Prefix, dialect_of
 from ragvlm.generators.vlm_load import check_kind, load_model, load_processor, quiet
 from ragvlm.types import Prompt
+
+T = TypeVar("T")
 
 
 class VlmGenerator:
@@ -100,13 +103,25 @@ class VlmGenerator:
 
         Raises InputError for a prompt without a picture, RagvlmError where not even one prompt fits the memory.
         """
+        return self._grouped(prompts, self._write, "")
+
+    def choose(self, prompts: Sequence[Prompt], options: Sequence[str]) -> list[Chosen]:
+        """One of ``options`` a prompt, with its probability among them; decoding may take no other token.
+
+        Raises what ``generate`` raises.
+        """
+        choices = Choices(self._tokenizer, options, self._ends)
+        return self._grouped(prompts, lambda batch: self._choose(batch, choices), ("", None))
+
+    def _grouped(self, prompts: Sequence[Prompt], write: Callable[[list[Prompt]], list[T]], blank: T) -> list[T]:
+        """What ``write`` gives for batches of prompts that may stand in one; ``blank`` for a blank prompt."""
         asked = [i for i, prompt in enumerate(prompts) if not prompt.blank]
-        texts = [""] * len(prompts)
+        found = [blank] * len(prompts)
         for _, group in groupby(asked, key=lambda i: self._length(prompts[i])):
             alike = list(group)
-            for i, text in zip(alike, in_batches(self, [prompts[i] for i in alike], self._write), strict=True):
-                texts[i] = text
-        return texts
+            for i, one in zip(alike, in_batches(self, [prompts[i] for i in alike], write), strict=True):
+                found[i] = one
+        return found
 
     def fits(self, prompt: Prompt) -> bool:
         """Whether ``prompt`` with its pictures' tokens and the longest answer fits the model's context.
@@ -162,6 +177,26 @@ class VlmGenerator:
             self._check_length(start)
             rows = self.net.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
         return [self._tidy(row[start:].tolist(), prompt) for row, prompt in zip(rows, prompts, strict=True)]
+
+    def _choose(self, prompts: list[Prompt], choices: Choices) -> list[Chosen]:
+        import torch
+
+        with quiet(), torch.inference_mode():
+            inputs = self.dialect.inputs(prompts).to(self.device, self.dtype)
+            start = self._start(inputs["input_ids"].shape[1])
+            self._check_length(start)
+            first = start + 1 if self._reads_apart else start  # a sheet of its own begins with a token of none
+            made = self._net.generate(
+                **inputs,
+                max_new_tokens=choices.longest,
+                do_sample=False,
+                num_beams=1,
+                prefix_allowed_tokens_fn=lambda _, ids: choices.allowed(ids[first:].tolist()),
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+        steps = torch.stack(made.logits, dim=1).float().cpu().numpy()
+        return [choices.chosen(row[first:].tolist(), scores) for row, scores in zip(made.sequences, steps, strict=True)]
 
     def _check_length(self, tokens: int) -> None:
         if self.context and tokens + self.max_new_tokens > self.context:
