@@ -26,6 +26,8 @@ _HOME = {
     "Encoder": "types",
     "Classifier": "types",
     "Classification": "results",
+    "Answer": "results",
+    "ImageComparison": "results",
     "VectorStore": "types",
     "Generator": "types",
     "Reader": "types",
@@ -58,7 +60,9 @@ if TYPE_CHECKING:
     from ragvlm.filters import Filter as Filter
     from ragvlm.generators import load_generator as load_generator
     from ragvlm.index import Index as Index
+    from ragvlm.results import Answer as Answer
     from ragvlm.results import Classification as Classification
+    from ragvlm.results import ImageComparison as ImageComparison
     from ragvlm.simulate import simulate_corpus as simulate_corpus
     from ragvlm.tasks.classify import classify as classify
     from ragvlm.types import Classifier as Classifier

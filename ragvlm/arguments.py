@@ -106,6 +106,20 @@ def options(items: list[str] | None, option: str, **common: str | int | bool | N
     return given | {name: value(text) for name, text in pairs(items, option).items()}
 
 
+def shared(encoder: str, generator: str, **given: str | bool | None) -> dict[str, dict[str, str | bool]]:
+    """What was ``given`` for encoder and generator alike, for those that take it; InputError where neither does."""
+    from ragvlm.registry import takes
+
+    found: dict[str, dict[str, str | bool]] = {"encoders": {}, "generators": {}}
+    for option, value in given.items():
+        takers = [kind for kind, name in zip(found, (encoder, generator), strict=True) if takes(kind, name, option)]
+        if value and not takers:
+            flag = option.replace("_", "-")
+            raise InputError(f"--{flag}: neither encoder {encoder!r} nor generator {generator!r} has it: leave it out")
+        found |= {kind: found[kind] | {option: value} for kind in takers if value}
+    return found
+
+
 def placed(picture: str, **parts: str | float | None) -> str:
     """``picture`` with the ``parts`` that were given: see ``ragvlm.locator``. Raises InputError for words."""
     given = {name: chosen for name, chosen in parts.items() if chosen is not None}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from ragvlm.describe import Describer
-from ragvlm.results import Classification
+from ragvlm.results import Answer, Classification, ImageComparison
 from ragvlm.types import Description
+
+if TYPE_CHECKING:
+    from ragvlm.tasks.ask import Asker
 
 
 class Assistant(Describer):
@@ -21,6 +26,23 @@ class Assistant(Describer):
         """Describe one picture or a list of them: see ``Describer.__call__``."""
         found: Description | list[Description] = self(images, **known)
         return found
+
+    @cached_property
+    def asker(self) -> Asker:
+        """Answers questions; it knows those of the index."""
+        from ragvlm.tasks.ask import Asker
+
+        return Asker(self)
+
+    def ask(self, image: Any, question: str, options: Sequence[str] | None = None, **known: Any) -> Answer:
+        """Answer a question about one picture: see ``ragvlm.tasks.ask.Asker``."""
+        return self.asker(image, question, options, **known)
+
+    def compare_images(self, a: Any, b: Any, **known: Any) -> ImageComparison:
+        """Say what differs between two pictures: see ``ragvlm.tasks.compare_images.compare_images``."""
+        from ragvlm.tasks.compare_images import compare_images
+
+        return compare_images(self, a, b, **known)
 
     def classify(self, images: Any, labels: Any = None, **options: Any) -> Classification | list[Classification]:
         """Say how probable labels are for one picture or a list of them: see ``ragvlm.tasks.classify.classify``."""

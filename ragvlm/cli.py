@@ -11,8 +11,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ragvlm import output as out
+from ragvlm.commands.ask import ask
 from ragvlm.commands.classify import WordsCommand, classify
 from ragvlm.commands.compare import compare
+from ragvlm.commands.compare_images import compare_images
 from ragvlm.commands.corpus import simulate
 from ragvlm.commands.describe import describe
 from ragvlm.commands.doctor import doctor
@@ -37,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
-for command in (index, search, describe, info, verify, compact, fuse, doctor):
+for command in (index, search, describe, ask, compare_images, info, verify, compact, fuse, doctor):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)

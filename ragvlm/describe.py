@@ -132,7 +132,7 @@ class Describer:
 
     def from_retrieved(self, found: Sequence[Retrieved]) -> list[Description]:
         """Describe queries from references that were retrieved before, whatever ``k`` and the search options say."""
-        return self._write(found, _Clock(len(found)))
+        return self._write(found, Clock(len(found)))
 
     def settings(self, question: str | None = None) -> dict[str, Any]:
         """What a description depends on beside its picture, as its provenance tells it."""
@@ -159,7 +159,7 @@ class Describer:
         skip: Callable[[Any, ImageError], None] | None = None,
         **known: Any,
     ) -> list[Description]:
-        clock = _Clock(len(images))
+        clock = Clock(len(images))
         with clock("decode"):
             queries = []
             for item in images:
@@ -178,8 +178,8 @@ class Describer:
             found = retrieve(self.index, queries, self.k, self.search, nearest=NEIGHBOURS)
         return self._write(found, clock)
 
-    def _write(self, found: Sequence[Retrieved], clock: _Clock) -> list[Description]:
-        verdicts = [judge(item.nearest, self._calibration, self.alpha) for item in found]
+    def _write(self, found: Sequence[Retrieved], clock: Clock) -> list[Description]:
+        verdicts = [judge(item.nearest, self.calibration, self.alpha) for item in found]
         with clock("generate"):
             told = [i for i, item in enumerate(found) if item.context.hits and not verdicts[i].abstain]
             written = self.writer.first_turn([found[i].context for i in told])
@@ -203,7 +203,8 @@ class Describer:
         return question
 
     @property
-    def _calibration(self) -> list[float]:
+    def calibration(self) -> list[float]:
+        """The corpus' own scores of the abstention test."""
         scores: list[float] = self.index.manifest.calibration.get("nonconformity", [])
         return scores
 
@@ -223,7 +224,7 @@ class Describer:
             query_id=item.context.query.id,
             text=supported_text(kept),
             evidence=kept,
-            context=replace(item.context, query=_small(item.context.query)),
+            context=replace(item.context, query=small(item.context.query)),
             abstained=reason is not None,
             confidence=0.0 if reason else confidence(kept, item.context),
             reason=reason,
@@ -266,7 +267,7 @@ class Describer:
         }
 
 
-def _small(query: Query) -> Query:
+def small(query: Query) -> Query:
     """A description outlives its picture: thousands of them must not hold all pixels, but a report shows some."""
     if query.image is None:
         return query
@@ -285,7 +286,7 @@ class _TextTower:
         return self.index.encoder.encode_texts(texts)
 
 
-class _Clock:
+class Clock:
     """Wall seconds by step, shared evenly by the pictures of one call."""
 
     def __init__(self, pictures: int) -> None:

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ragvlm.images import thumbnail_data_uri
+from ragvlm.results import Answer, ImageComparison
 from ragvlm.types import Description, Hit
 
 if TYPE_CHECKING:
@@ -40,6 +41,25 @@ def description_card(description: Description) -> str:
     said = lines(str(description), "" if description.abstained else f"confidence {description.confidence:.2f}")
     pictures = [image] if image is not None else []
     return card(description.query_id, said, hits_table(description.context.hits), pictures=pictures)
+
+
+def answer_card(found: Answer) -> str:
+    """The picture, the question with its answer, and what the references answer."""
+    image = found.context.query.image
+    said = lines(found.question, str(found), "" if found.abstained else f"confidence {found.confidence:.2f}")
+    rows = ((n.record_id, n.question or "", n.answer, f"{n.weight:.3f}") for n in found.neighbours)
+    references = table(("id", "question", "answer", "weight"), rows)
+    return card(found.query_id, said, references, pictures=[image] if image is not None else [])
+
+
+def comparison_card(found: ImageComparison) -> str:
+    """Both pictures, what differs, and the references of each."""
+    pictures = [d.context.query.image for d in (found.a, found.b) if d.context.query.image is not None]
+    rows = ((d.a or "", d.b or "", f"{d.confidence:.2f}") for d in found.differences)
+    title = f"{found.a.query_id} and {found.b.query_id}"
+    said = lines(str(found)) if found.abstained else table(("first", "second", "confidence"), rows)
+    shared = lines(*(f"Both: {own.sentence}" for own, _ in found.shared))
+    return card(title, said, shared, *(hits_table(d.context.hits) for d in (found.a, found.b)), pictures=pictures)
 
 
 def hits_table(hits: Sequence[Hit]) -> str:

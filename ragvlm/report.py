@@ -15,7 +15,8 @@ from ragvlm.index import Index
 from ragvlm.language.labels import label_sentences
 from ragvlm.locator import Locator
 from ragvlm.paths import atomic_path
-from ragvlm.types import Description, Hit
+from ragvlm.results import ImageComparison
+from ragvlm.types import Description, Evidence, Hit
 
 
 def write_report(descriptions: Sequence[Description], index: Index, path: str | Path) -> Path:
@@ -31,17 +32,63 @@ def write_report(descriptions: Sequence[Description], index: Index, path: str | 
 
 def render_report(descriptions: Sequence[Description], index: Index) -> str:
     """The page as a string."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = files("ragvlm").joinpath("data/report.html.jinja").read_text(encoding="utf-8")
     pictures = _Pictures(index)
-    return environment.from_string(source).render(
-        version=ragvlm.__version__,
-        index=index.info(),
+    return _filled(
+        "report.html.jinja",
+        index,
         described=sum(not d.abstained for d in descriptions),
         items=[_view(number, d, pictures) for number, d in enumerate(descriptions, start=1)],
     )
+
+
+def write_comparison(found: ImageComparison, index: Index, path: str | Path) -> Path:
+    """Write the page of two compared pictures to ``path``. Raises StoreError where it can't be written."""
+    page = render_comparison(found, index)
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def render_comparison(found: ImageComparison, index: Index) -> str:
+    """The page of two compared pictures as a string."""
+    from markupsafe import Markup
+
+    pictures = _Pictures(index)
+    descriptions = {"a": found.a, "b": found.b}
+    ranks = {key: {hit.record.id: hit.rank for hit in d.context.hits} for key, d in descriptions.items()}
+
+    def cited(evidence: Evidence | None, key: str) -> Markup:
+        mine = [ranks[key][i] for i in (evidence.record_ids if evidence else ()) if i in ranks[key]]
+        links = (Markup('<a class="cite" href="#{0}{1}">[{1}]</a>').format(key, rank) for rank in mine)
+        return Markup("").join(links)
+
+    def said(words: str | None, evidence: Evidence | None, key: str) -> Markup:
+        return Markup("{} {}").format(words or "-", cited(evidence, key))
+
+    sides = [
+        {
+            "key": key,
+            "title": title,
+            "name": Path(d.query_id).name,
+            "words": str(d),
+            "picture": thumbnail_data_uri(d.context.query.image, 512) if d.context.query.image is not None else None,
+            "hits": [{"hit": hit, "words": _words(hit), "picture": pictures.of(hit)} for hit in d.context.hits],
+        }
+        for (key, d), title in zip(descriptions.items(), ("First picture", "Second picture"), strict=True)
+    ]
+    return _filled("comparison.html.jinja", index, found=found, sides=sides, cited=cited, said=said)
+
+
+def _filled(template: str, index: Index, **values: Any) -> str:
+    """A page of ``data`` with its style."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    data = files("ragvlm").joinpath("data")
+    style = Markup(data.joinpath("report.css").read_text(encoding="utf-8"))  # noqa: S704 - a file of ours
+    page = environment.from_string(data.joinpath(template).read_text(encoding="utf-8"))
+    return page.render(version=ragvlm.__version__, index=index.info(), style=style, **values)
 
 
 def _view(number: int, description: Description, pictures: _Pictures) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ragvlm.types import Description, Evidence, Hit, Record
+from ragvlm.types import Context, Description, Evidence, Hit, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,158 @@ class Classification:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What one reference answers: ``weight`` is its share of the vote, all together 1.
+
+    ``question`` is the reference's own, with its similarity to what is asked; None where the answer was read from a
+    caption. ``slice`` names the query's slice that its picture is most like, where the query is a volume;
+    ``duplicate`` is that of a Hit.
+    """
+
+    record_id: str
+    answer: str
+    weight: float
+    question: str | None = None
+    question_similarity: float | None = None
+    picture_similarity: float | None = None
+    slice: str | None = None
+    duplicate: str | None = None
+
+    @property
+    def told(self) -> str:
+        """The question with its answer, or the answer alone."""
+        return f"{self.question} {self.answer}" if self.question else self.answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a question about a picture, or the refusal to give one.
+
+    ``answer`` is empty when ``abstained``; ``reason`` then says why. ``options`` are the answers that were allowed,
+    empty for an open question. ``shares`` are the answers of the references with their share of the vote, largest
+    first; ``confidence`` in [0, 1] is that of ``answer``, times ``probability``, which is the generator's own among the
+    options, None where it tells none. ``contradiction`` says in words that the references disagree. ``slice`` names the
+    slice of a volume that decided. ``timings`` are seconds of wall time by step.
+    """
+
+    query_id: str
+    question: str
+    answer: str
+    options: tuple[str, ...]
+    shares: tuple[tuple[str, float], ...]
+    neighbours: tuple[Neighbour, ...]
+    evidence: tuple[Evidence, ...]
+    context: Context
+    abstained: bool
+    confidence: float
+    reason: str | None = None
+    contradiction: str | None = None
+    probability: float | None = None
+    slice: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.abstained:
+            return f"Abstained: {self.reason}"
+        decided = f" Decided by {self.slice}." if self.slice else ""
+        return f"{self.answer}{decided}" + (f" {self.contradiction}" if self.contradiction else "")
+
+    def _repr_html_(self) -> str:
+        from ragvlm.notebook import answer_card
+
+        return answer_card(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``ragvlm ask --json`` prints, made of JSON types alone."""
+        return {
+            "image": self.query_id,
+            "question": self.question,
+            "answer": self.answer,
+            "options": list(self.options),
+            "abstained": self.abstained,
+            "reason": self.reason,
+            "confidence": round(self.confidence, 4),
+            "probability": None if self.probability is None else round(self.probability, 4),
+            "contradiction": self.contradiction,
+            "slice": self.slice,
+            "shares": [{"answer": answer, "share": round(share, 4)} for answer, share in self.shares],
+            "evidence": [evidence_to_dict(item) for item in self.evidence],
+            "neighbours": [_rounded(asdict(neighbour)) for neighbour in self.neighbours],
+            "provenance": dict(self.provenance),
+            "timings": _rounded(self.timings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDifference:
+    """One thing in which two pictures differ: ``kind`` is "label", "number" or "statement".
+
+    ``name`` is the label's or the counted thing's. ``a`` and ``b`` say it of each picture, with the references behind
+    it; None where nothing is said of that one. ``confidence`` in [0, 1] is the share of the references that differ,
+    resp. that support the statement.
+    """
+
+    kind: str
+    name: str
+    a: str | None
+    b: str | None
+    evidence_a: Evidence | None
+    evidence_b: Evidence | None
+    confidence: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The difference as JSON types."""
+        sides = {"evidence_a": self.evidence_a, "evidence_b": self.evidence_b}
+        told = {name: None if item is None else evidence_to_dict(item) for name, item in sides.items()}
+        facts = {"kind": self.kind, "name": self.name, "a": self.a, "b": self.b, "confidence": self.confidence}
+        return _rounded(facts) | told
+
+
+@dataclass(frozen=True, slots=True)
+class ImageComparison:
+    """What differs between two pictures, surest findings first, and the statements that both share.
+
+    ``a`` and ``b`` are the pictures' descriptions, with their references. ``abstained`` where one is refused;
+    ``reason`` then says which, and why.
+    """
+
+    a: Description
+    b: Description
+    differences: tuple[ImageDifference, ...]
+    shared: tuple[tuple[Evidence, Evidence], ...]
+    abstained: bool = False
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        if self.abstained:
+            return f"Abstained: {self.reason}"
+        lines = [f"first: {d.a or '-'} second: {d.b or '-'} ({d.confidence:.2f})" for d in self.differences]
+        lines += [f"both: {own.sentence}" for own, _ in self.shared]
+        return "\n".join(lines) or "The references tell no difference."
+
+    def _repr_html_(self) -> str:
+        from ragvlm.notebook import comparison_card
+
+        return comparison_card(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``ragvlm compare-images --json`` prints, made of JSON types alone."""
+        return {
+            "images": [self.a.query_id, self.b.query_id],
+            "abstained": self.abstained,
+            "reason": self.reason,
+            "differences": [difference.to_dict() for difference in self.differences],
+            "shared": [{"a": evidence_to_dict(a), "b": evidence_to_dict(b)} for a, b in self.shared],
+            "descriptions": [self.a.to_dict(), self.b.to_dict()],
+        }
+
+
+def _rounded(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in facts.items()}
+
+
 def description_to_dict(description: Description) -> dict[str, Any]:
     """``Description.to_dict``."""
     return {
@@ -105,7 +257,7 @@ def description_to_dict(description: Description) -> dict[str, Any]:
         "evidence": [evidence_to_dict(item) for item in description.evidence],
         "neighbours": [hit_to_dict(hit, provenance=True) for hit in description.context.hits],
         "provenance": dict(description.provenance),
-        "timings": {name: round(seconds, 4) for name, seconds in description.timings.items()},
+        "timings": _rounded(description.timings),
     }
 
 

@@ -81,7 +81,7 @@ def describe(
     if to and report:
         raise InputError("--report shows what one run describes, --out gathers several: give one of them")
     encoder = read_manifest(index_dir).encoder
-    both = _shared(encoder, generator, device=device, trust_remote_code=trust_remote_code)
+    both = arg.shared(encoder, generator, device=device, trust_remote_code=trust_remote_code)
     describer = Describer(
         index_dir,
         generator,
@@ -121,20 +121,6 @@ def describe(
         out.say(f"report: {report}")
     if skipped:
         raise typer.Exit(2)
-
-
-def _shared(encoder: str, generator: str, **given: str | bool | None) -> dict[str, dict[str, str | bool]]:
-    """What was ``given`` for encoder and generator alike, for those that take it; InputError where neither does."""
-    from ragvlm.registry import takes
-
-    found: dict[str, dict[str, str | bool]] = {"encoders": {}, "generators": {}}
-    for option, value in given.items():
-        takers = [kind for kind, name in zip(found, (encoder, generator), strict=True) if takes(kind, name, option)]
-        if value and not takers:
-            flag = option.replace("_", "-")
-            raise InputError(f"--{flag}: neither encoder {encoder!r} nor generator {generator!r} has it: leave it out")
-        found |= {kind: found[kind] | {option: value} for kind in takers if value}
-    return found
 
 
 def _show(

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ragvlm.describe import Describer
 from ragvlm.errors import InputError
-from ragvlm.evaluation.bench import NOTHING, Asked, Bench, System
-from ragvlm.evaluation.describing import alone, name_of, sees
-from ragvlm.evaluation.split import questions_of, subject_of
-from ragvlm.generators import load_generator
-from ragvlm.types import Float32, Generator, Int64, Record
-from ragvlm.writing import Writer
+from ragvlm.evaluation.bench import NOTHING, OTHER, RANDOM, Asked, Bench, System
+from ragvlm.evaluation.describing import name_of, reads, sees
+from ragvlm.evaluation.split import subject_of
+from ragvlm.language.asking import options_of
+from ragvlm.results import Neighbour
+from ragvlm.tasks import answerers
+from ragvlm.tasks.ask import Asker
+from ragvlm.tasks.memory import QuestionMemory, shares_of
+from ragvlm.types import Generator, Int64, Record
 
 NEIGHBOURS = 5
-"""How many questions vote."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An answered question of the index's side."""
-
-    question: str
-    answer: str
-    kind: str
-    record_id: str
+"""How many questions vote in the baselines."""
 
 
 def answer_systems(
@@ -38,69 +29,98 @@ def answer_systems(
 ) -> list[System]:
     """The given generators with retrieval and without, and the mandatory baselines.
 
-    ``records`` are those of the index's side, with their questions. Raises InputError for a generator that hears no
-    question, and where no question on the index's side has an answer.
+    ``records`` are those of the index's side. Raises InputError for a generator that hears no question, and where no
+    question of the index has an answer.
     """
-    known = [k for record in records for k in known_of(record)]
-    if not known:
+    memory = QuestionMemory(bench.index)
+    if not len(memory):
         raise InputError(f"{bench.suite.file}: no question on the index's side has an answer, so nothing can vote")
     found: list[System] = []
     baselines: list[System] = []
     for given in generators:
-        name, generator = name_of(given), _generator(given)
-        writer = given.writer if isinstance(given, Describer) else Writer(generator)
-        writer.check_question()
-        found += [
-            System(name if len(bench.suite.k) == 1 else f"{name}, k={k}", _with(writer), k=k, looks=sees(generator))
-            for k in bench.suite.k
-        ]
-        baselines.append(alone(generator, name))
+        name = name_of(given)
+        for k in bench.suite.k:
+            asker = _asker(bench, given, k)
+            asker.memory = memory if asker.describer.index is bench.index else asker.memory
+            shown = name if len(bench.suite.k) == 1 else f"{name}, k={k}"
+            found.append(System(shown, _with(bench, asker), k=k))
+        baselines.append(_alone(asker.describer.generator, name))
     subjects = {record.id: subject_of(record) for record in records}
-    memory = _Memory(bench, known, subjects)
+    votes = _Votes(bench, memory, subjects)
     baselines += [
-        System("majority answer", memory.majority, "baseline", given=NOTHING, looks=False,
+        System("majority answer", votes.majority, "baseline", given=NOTHING, looks=False,
                note="the commonest answer of the index's side to questions of the same type, the picture unseen"),
-        System("nearest answer", memory.by_both, "baseline", k=bench.k, looks=False,
+        System("nearest answer", votes.by_both, "baseline", k=bench.k, looks=False,
                note=f"a vote of the {NEIGHBOURS} likest questions about the {bench.k} retrieved pictures"),
-        System("nearest answer, question alone", memory.by_question, "baseline", given=NOTHING, looks=False,
+        System("nearest answer, question alone", votes.by_question, "baseline", given=NOTHING, looks=False,
                note=f"a vote of the {NEIGHBOURS} likest questions about any picture, the picture unseen"),
     ]  # fmt: skip
     return found + baselines
 
 
-def known_of(record: Record) -> list[Known]:
-    """The answered questions of ``record``."""
-    found = []
-    for question in questions_of(record):
-        answers = question.get("answers") or [question.get("answer")]
-        if answers[0] not in (None, ""):
-            kind = str(question.get("question_type", ""))
-            found.append(Known(str(question["question"]), str(answers[0]), kind, record.id))
-    return found
-
-
-def _generator(given: str | Generator | Describer) -> Generator:
+def _asker(bench: Bench, given: str | Generator | Describer, k: int) -> Asker:
     if isinstance(given, Describer):
-        return given.generator
-    return load_generator(given) if isinstance(given, str) else given
+        return Asker(given)
+    return Asker(Describer(bench.index, given, k, alpha=0, keep_unsupported=True))
 
 
-def _with(writer: Writer) -> Callable[[Sequence[Asked]], list[dict[str, Any]]]:
-    return lambda asked: [{"prediction": w.text} for w in writer.first_turn([item.found.context for item in asked])]
+def _with(bench: Bench, asker: Asker) -> Callable[[Sequence[Asked]], list[dict[str, Any]]]:
+    """Each asks with its own retrieval; a control of retrieval leaves it the questions of the given records alone."""
+
+    def answer(item: Asked) -> dict[str, Any]:
+        hits = item.found.context.hits
+        rows = [bench.rows[hit.record.id] for hit in hits] if item.given in (RANDOM, OTHER) else None
+        found = asker.answer(
+            item.found.context.query, _options(item), rows=rows, search=bench.options(item.case.record)
+        )
+        return {
+            "prediction": found.answer,
+            "abstained": found.abstained,
+            "confidence": round(found.confidence, 6),
+            "contradicted": found.contradiction is not None,
+            "record_ids": list(dict.fromkeys(i for item in found.evidence for i in item.record_ids)),
+        }
+
+    return lambda asked: [answer(item) for item in asked]
 
 
-class _Memory:
-    """The answered questions of the index's side, and the votes over them.
+def _options(item: Asked) -> tuple[str, ...] | None:
+    """The corpus' own choices of the question, where it has them; else what is read from its words."""
+    choices = item.case.facts.get("choices")
+    return tuple(map(str, choices)) if isinstance(choices, list) and len(choices) > 1 else None
+
+
+def _alone(generator: Generator, name: str) -> System:
+    """``generator`` without retrieval: the picture and the question alone, where it can answer from that."""
+    if all(reads(member) == "references" for member in answerers.members_of(generator)):
+        why = f"not possible: {name} answers from references alone, so it answers nothing without them"
+        return System(
+            f"{name}, no retrieval", lambda asked: [{"prediction": ""} for _ in asked], "baseline", name, NOTHING,
+            looks=False, note=why,
+        )  # fmt: skip
+    looks = sees(generator)
+    why = "" if looks else f"{name} sees no picture: it writes from the instruction and the question alone"
+
+    def answer(item: Asked) -> dict[str, Any]:
+        options = _options(item) or options_of(str(item.case.words))
+        return {"prediction": answerers.alone(generator, item.found.context, options)}
+
+    return System(
+        f"{name}, no retrieval", lambda asked: [answer(item) for item in asked], "baseline", name, NOTHING,
+        looks=looks, note=why,
+    )  # fmt: skip
+
+
+class _Votes:
+    """The votes over the answered questions of the index's side that are the baselines.
 
     Those of the query's own subject have no vote where the suite hides them.
     """
 
-    def __init__(self, bench: Bench, known: Sequence[Known], subjects: Mapping[str, str]) -> None:
-        self.bench, self.known = bench, list(known)
-        self.of_record: dict[str, list[int]] = defaultdict(list)
+    def __init__(self, bench: Bench, memory: QuestionMemory, subjects: Mapping[str, str]) -> None:
+        self.bench, self.memory, self.known = bench, memory, memory.known
         self.of_subject: dict[str, list[int]] = defaultdict(list)
         for place, one in enumerate(self.known):
-            self.of_record[one.record_id].append(place)
             self.of_subject[subjects[one.record_id]].append(place)
         self._majorities: dict[tuple[str, str], str] = {}
 
@@ -116,7 +136,8 @@ class _Memory:
         """The vote of the likest questions about the retrieved pictures; of all where those have none."""
         rows = []
         for item in asked:
-            near = [i for hit in item.found.context.hits for i in self.of_record.get(hit.record.id, ())]
+            hits = [self.bench.rows[hit.record.id] for hit in item.found.context.hits]
+            near = [i for row in hits for i in self.memory.of_row.get(row, ())]
             rows.append(self._nearest(item, np.array(near, np.int64) if near else self._allowed(item)))
         return rows
 
@@ -126,7 +147,7 @@ class _Memory:
         if key not in self._majorities:
             allowed = [self.known[i] for i in self._allowed(item)]
             same = [known for known in allowed if known.kind == kind] or allowed
-            self._majorities[key] = _vote([(known.answer, 1.0) for known in same])
+            self._majorities[key] = _vote([Neighbour(known.record_id, known.answer, 1.0) for known in same])
         return self._majorities[key]
 
     def _allowed(self, item: Asked) -> Int64:
@@ -136,28 +157,13 @@ class _Memory:
     def _nearest(self, item: Asked, places: Int64) -> dict[str, Any]:
         if not len(places):
             return {"prediction": ""}
-        vectors, of_known = self._vectors
-        asked = self.bench.index.encoder.encode_texts([str(item.case.words)])[0]
         # rounded: which of two equal questions votes must not hang on the last bit
-        likeness = np.round(vectors @ asked, 5)[of_known[places]]
+        likeness = np.round(self.memory.alike(str(item.case.words)), 5)[places]
         best = np.argsort(-likeness, kind="stable")[:NEIGHBOURS]
-        votes = [(self.known[places[i]].answer, max(float(likeness[i]), 0.0)) for i in best]
-        return {"prediction": _vote(votes), "record_ids": [self.known[places[i]].record_id for i in best]}
-
-    @cached_property
-    def _vectors(self) -> tuple[Float32, Int64]:
-        """A row for each different question, and the row of each known one."""
-        rows = {text: row for row, text in enumerate(dict.fromkeys(known.question for known in self.known))}
-        vectors = self.bench.index.encoder.encode_texts(list(rows))
-        return vectors, np.array([rows[known.question] for known in self.known], np.int64)
+        chosen = [(self.known[places[i]], max(float(likeness[i]), 0.0)) for i in best]
+        votes = [Neighbour(known.record_id, known.answer, weight) for known, weight in chosen]
+        return {"prediction": _vote(votes), "record_ids": [vote.record_id for vote in votes]}
 
 
-def _vote(votes: Sequence[tuple[str, float]]) -> str:
-    """The answer with the highest sum of weights, upper and lower case alike, as it was first written."""
-    totals: Counter[str] = Counter()
-    written: dict[str, str] = {}
-    for answer, weight in votes:
-        key = " ".join(answer.lower().split())
-        written.setdefault(key, answer)
-        totals[key] += weight  # type: ignore[assignment]
-    return written[max(totals, key=lambda key: round(totals[key], 6))] if totals else ""
+def _vote(votes: Sequence[Neighbour]) -> str:
+    return next(iter(shares_of(votes)), "")

@@ -150,7 +150,7 @@ class Bench:
             text=case.words,
             subject_id=record.subject_id,
         )
-        return Asked(case, Retrieved(Context(query, hits), known.nearest))
+        return Asked(case, Retrieved(Context(query, hits), known.nearest), given)
 
     def image(self, record: Record) -> Image:
         """The picture of ``record``. Raises ImageError where it can't be decoded."""
@@ -186,10 +186,11 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A case with the query and the references that a system is given."""
+    """A case with the query and the references that a system is given; ``given`` is which those are."""
 
     case: Case
     found: Retrieved
+    given: str = OWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("eval/runs")
 SEARCHES = ("image", "fused")
-DEFAULT_SYSTEMS = {"describe": ("consensus",)}
+DEFAULT_SYSTEMS = {"describe": ("consensus",), "vqa": ("consensus",)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,10 @@ class Looks:
 
 def test_questions_have_a_majority_and_nearest_answers(vqa: Path) -> None:
     results = run(vqa)
-    assert list(results.metrics["systems"]) == ["majority answer", "nearest answer", "nearest answer, question alone"]
+    baselines = ["majority answer", "nearest answer", "nearest answer, question alone"]
+    assert list(results.metrics["systems"]) == ["consensus", "consensus, no retrieval", *baselines]
+    assert value(results, "consensus", "Exact Match") == 1
+    assert value(results, "consensus, no retrieval", "Exact Match") == 0
     majority = said(results, "majority answer")
     # three of four squares aren't red
     assert {majority[f"{i}r"] for i in range(16)} == {"no"}
@@ -100,8 +103,8 @@ def test_a_generator_is_asked_with_and_without_references(vqa: Path) -> None:
 
 
 def test_a_generator_that_hears_no_question_is_refused(vqa: Path) -> None:
-    with pytest.raises(InputError, match="'consensus' hears no question"):
-        run(vqa, "consensus")
+    with pytest.raises(InputError, match="'template' hears no question"):
+        run(vqa, "template")
 
 
 class Mean:
