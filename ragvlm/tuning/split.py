@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError
-from ragvlm.evaluation.split import label_of, questions_of, shuffled, subject_of, value_of
+from ragvlm.evaluation.split import label_of, shuffled, subject_of, value_of
+from ragvlm.readers.questions import questions_of
 from ragvlm.types import Record
 
 PARTS = ("train", "validation", "test")
