@@ -110,7 +110,7 @@ class VlmGenerator:
 
         Raises what ``generate`` raises.
         """
-        choices = Choices(self._tokenizer, options, self._ends)
+        choices = Choices(self.tokenizer, options, self.ends)
         return self._grouped(prompts, lambda batch: self._choose(batch, choices), ("", None))
 
     def _grouped(self, prompts: Sequence[Prompt], write: Callable[[list[Prompt]], list[T]], blank: T) -> list[T]:
@@ -182,11 +182,11 @@ class VlmGenerator:
         import torch
 
         with quiet(), torch.inference_mode():
-            inputs = self.dialect.inputs(prompts).to(self.device, self.dtype)
+            inputs = self.inputs(prompts).to(self.device, self.dtype)
             start = self._start(inputs["input_ids"].shape[1])
             self._check_length(start)
-            first = start + 1 if self._reads_apart else start  # a sheet of its own begins with a token of none
-            made = self._net.generate(
+            first = start + 1 if self.reads_apart else start  # a sheet of its own begins with a token of none
+            made = self.net.generate(
                 **inputs,
                 max_new_tokens=choices.longest,
                 do_sample=False,

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError
-from ragvlm.evaluation.split import questions_of
 from ragvlm.generators import load_generator
 from ragvlm.generators.vlm import VlmGenerator
 from ragvlm.index import Index
+from ragvlm.readers.questions import questions_of
 from ragvlm.registry import entries, find
 from ragvlm.tuning.fit import Progress
 from ragvlm.tuning.neighbours import find_neighbours

@@ -13,10 +13,10 @@ import numpy as np
 
 from ragvlm.corpus import Corpus
 from ragvlm.errors import InputError
-from ragvlm.evaluation.split import answer_of, questions_of
 from ragvlm.generators.vlm import VlmGenerator
 from ragvlm.images import open_image
 from ragvlm.prompt import build_prompt
+from ragvlm.readers.questions import answer_of, questions_of
 from ragvlm.types import Context, Hit, Prompt, Query, Record
 
 IGNORED = -100

@@ -90,8 +90,8 @@ def test_each_family_of_transformers_chooses(family: str, folders: Callable[[str
     assert found[0][0] == found[2][0]
     assert found[0][1] == pytest.approx(found[2][1], abs=1e-4)
     several = ["left lung", "left kidney", "right lung"]
-    ways = Choices(generator._tokenizer, several, generator._ends).paths
-    if not generator._ends & {token for way in ways for token in way}:  # a tiny checkpoint may end at a letter
+    ways = Choices(generator.tokenizer, several, generator.ends).paths
+    if not generator.ends & {token for way in ways for token in way}:  # a tiny checkpoint may end at a letter
         assert generator.choose(prompts[:1], several)[0][0] in several
 
 
