@@ -19,7 +19,8 @@ ORDER = re.findall(
     language templates prompt generators writing evidence threshold calibration describe manypictures classifiers tasks
     assistant
     measures statistics weights evaluation tuning
-    langchain config doctor agreement catalogue modelpage report terminal taskterminal arguments output commands cli __main__
+    langchain config doctor agreement catalogue modelpage report terminal taskterminal arguments output commands
+    cli __main__
     """,
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
