@@ -36,6 +36,8 @@ class Card:
         limits: sentences beside those that are true of every training.
         use: the command that uses the result at once; "{folder}" stands for its folder.
         command: the command that made it.
+        plug_in: the encoder, generator or classifier that takes the folder as its model: who gives the folder's name as
+            ``--generator`` (or the like) gets it.
         more: further facts for card.json.
     """
 
@@ -48,6 +50,7 @@ class Card:
     use: str
     limits: Sequence[str] = ()
     command: str | None = None
+    plug_in: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self, fitted: FitResult, identity: Mapping[str, Any]) -> dict[str, Any]:
