@@ -44,6 +44,10 @@ _HOME = {
     "evaluate": "evaluation.run",
     "Results": "evaluation.results",
     "simulate_corpus": "simulate",
+    "tune_lora": "tuning.lora",
+    "tune_prompt": "tuning.lora",
+    "search_templates": "tuning.template_search",
+    "merge_adapter": "tuning.merging",
 }
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the keys are strings
@@ -65,6 +69,10 @@ if TYPE_CHECKING:
     from ragvlm.results import ImageComparison as ImageComparison
     from ragvlm.simulate import simulate_corpus as simulate_corpus
     from ragvlm.tasks.classify import classify as classify
+    from ragvlm.tuning.lora import tune_lora as tune_lora
+    from ragvlm.tuning.lora import tune_prompt as tune_prompt
+    from ragvlm.tuning.merging import merge_adapter as merge_adapter
+    from ragvlm.tuning.template_search import search_templates as search_templates
     from ragvlm.types import Classifier as Classifier
     from ragvlm.types import Context as Context
     from ragvlm.types import Description as Description

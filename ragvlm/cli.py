@@ -28,6 +28,7 @@ from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
 from ragvlm.commands.tunehead import head
 from ragvlm.commands.tunelora import lora, merge
+from ragvlm.commands.tuneprompt import prompt, template
 from ragvlm.config import Taken, defaults
 from ragvlm.errors import RagvlmError
 
@@ -51,6 +52,8 @@ app.add_typer(models_app, name="models")
 tune_app.command()(head)
 tune_app.command()(lora)
 tune_app.command()(merge)
+tune_app.command()(prompt)
+tune_app.command()(template)
 app.add_typer(tune_app, name="tune")
 app.add_typer(corpus_app, name="corpus")
 

@@ -88,16 +88,19 @@ def load_template(name: str) -> Template:
 
     Raises InputError for an unknown name, a file that can't be read or parsed, and an absent block.
     """
+    return _parsed(name, template_source(name))
+
+
+def template_source(name: str) -> str:
+    """What stands in the file of a template. Raises InputError for an unknown name, and a file that can't be read."""
     if name.endswith(".jinja"):
         try:
-            source = Path(name).read_text(encoding="utf-8")
+            return Path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"template {name}: can't be read ({error}): give a UTF-8 text file") from error
-    elif name in template_names():
-        source = files("ragvlm").joinpath(f"data/templates/{name}.jinja").read_text(encoding="utf-8")
-    else:
-        raise InputError(f"unknown template {name!r}: choose one of {', '.join(template_names())}, or a .jinja file")
-    return _parsed(name, source)
+    if name in template_names():
+        return files("ragvlm").joinpath(f"data/templates/{name}.jinja").read_text(encoding="utf-8")
+    raise InputError(f"unknown template {name!r}: choose one of {', '.join(template_names())}, or a .jinja file")
 
 
 @lru_cache(maxsize=32)

@@ -48,7 +48,7 @@ def lora(
     The result is a generator: ragvlm describe ... --generator DIR. After a kill the same command goes on.
     """
     from ragvlm.tuning.adapters import LoraSettings
-    from ragvlm.tuning.lora import DEFAULTS, tune_lora
+    from ragvlm.tuning.lora import LORA_DEFAULTS, tune_lora
 
     common.show(
         tune_lora(
@@ -56,7 +56,7 @@ def lora(
             corpus,
             common.to,
             lora=LoraSettings(rank, alpha, dropout, target),
-            settings=common.settings(**DEFAULTS),
+            settings=common.settings(**LORA_DEFAULTS),
             task=task,
             columns=arg.pairs(column, "--column"),
             index=index,

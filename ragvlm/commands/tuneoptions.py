@@ -100,7 +100,7 @@ class Common:
     @property
     def command(self) -> str:
         """The command as it was given, for the model card."""
-        return shlex.join(["ragvlm", *sys.argv[1:]])
+        return command_line()
 
     def show(self, tuned: Tuned) -> None:
         """Print the result."""
@@ -117,6 +117,11 @@ class Common:
         out.terminal().show_mapping({"folder": str(tuned.folder), "steps": training["steps"], **rows})
         out.say(f"report: {tuned.folder / 'report.html'}")
         out.say(f"use it: {card['use'].format(folder=tuned.folder)}")
+
+
+def command_line() -> str:
+    """The command as it was given."""
+    return shlex.join(["ragvlm", *sys.argv[1:]])
 
 
 def trains(command: Callable[..., None]) -> Callable[..., None]:

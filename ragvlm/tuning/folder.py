@@ -68,15 +68,20 @@ class Work:
 
         Raises StoreError where the disk is full, or where ``write`` wrote what would have to be unpickled.
         """
+        facts, name = card.to_dict(fitted, self.identity), self.out.name
+        pages = {"README.md": render_card(facts, name), "report.html": render_page(facts, name)}
+        return self.publish(write, facts, pages)
+
+    def publish(self, write: Callable[[Path], None], facts: Mapping[str, Any], pages: Mapping[str, str]) -> Tuned:
+        """As ``finish``, with a card.json and pages made elsewhere."""
         made = self.place / "result"
         shutil.rmtree(made, ignore_errors=True)
         try:
             made.mkdir(parents=True)
             write(made)
-            facts = card.to_dict(fitted, self.identity)
             write_json(made / CARD, facts)
-            write_text(made / "README.md", render_card(facts, self.out.name))
-            write_text(made / "report.html", render_page(facts, self.out.name))
+            for name, text in pages.items():
+                write_text(made / name, text)
             if pickled := [path.name for path in made.rglob("*") if path.suffix in _PICKLED]:
                 raise StoreError(f"{pickled[0]} holds pickle: weights are written as safetensors alone")
             for path in made.rglob("*"):

@@ -14,7 +14,7 @@ from ragvlm.generators import load_generator
 from ragvlm.generators.vlm import VlmGenerator
 from ragvlm.index import Index
 from ragvlm.readers.questions import questions_of
-from ragvlm.registry import entries, find
+from ragvlm.registry import entries, find, split
 from ragvlm.tuning.fit import Progress
 from ragvlm.tuning.neighbours import find_neighbours
 from ragvlm.tuning.settings import TrainSettings, choose_hardware
@@ -80,6 +80,11 @@ class VlmData:
         return VlmItems(generator, self.corpus, examples_of(records, questions=self.questions), **options)
 
 
+def generator_name(model: str) -> str:
+    """``model`` as a generator's name: ORG/NAME and folders are vision-language models."""
+    return model if split(model)[0] in entries("generators") else f"vlm:{model}"
+
+
 def load_vlm(
     model: str, settings: TrainSettings, data: VlmData, *, quantize: str = "none", **options: Any
 ) -> VlmGenerator:
@@ -89,8 +94,8 @@ def load_vlm(
     read references where there is an index.
     """
     hardware = choose_hardware(settings)
-    name = model if model.partition(":")[0] in entries("generators") else f"vlm:{model}"
-    if find("generators", name.partition(":")[0]).load() is not VlmGenerator:
+    name = generator_name(model)
+    if find("generators", split(name)[0]).load() is not VlmGenerator:
         raise InputError(f"{model} is no vision-language model that is tuned here: see docs/tuning.md for which are")
     chosen = {"device": str(hardware.device), "dtype": hardware.precision, "batch_size": settings.batch_size}
     generator = cast("VlmGenerator", load_generator(name, quantize=quantize, **{**chosen, **options}))
