@@ -58,6 +58,10 @@ Threshold = Annotated[float | None, typer.Option(help="Support from which a refe
 KeepUnsupported = Annotated[
     bool, typer.Option("--keep-unsupported", help="Mark unsupported sentences instead of dropping them.")
 ]
+Combine = Annotated[
+    str, typer.Option(help="Of several generators (-g a,b) or samples: consensus or vote.", metavar="HOW")
+]
+Samples = Annotated[int, typer.Option(help="Draw so many texts and combine them; for generators that sample.")]
 GeneratorOptions = Annotated[
     list[str] | None,
     typer.Option("--generator-option", help="An option of the generator; may be repeated.", metavar="NAME=VALUE"),
@@ -108,11 +112,13 @@ def options(items: list[str] | None, option: str, **common: str | int | bool | N
 
 def shared(encoder: str, generator: str, **given: str | bool | None) -> dict[str, dict[str, str | bool]]:
     """What was ``given`` for encoder and generator alike, for those that take it; InputError where neither does."""
+    from ragvlm.generators import names_of, takes_option
     from ragvlm.registry import takes
 
     found: dict[str, dict[str, str | bool]] = {"encoders": {}, "generators": {}}
     for option, value in given.items():
-        takers = [kind for kind, name in zip(found, (encoder, generator), strict=True) if takes(kind, name, option)]
+        takers = ["encoders"] if takes("encoders", encoder, option) else []
+        takers += ["generators"] if any(takes_option(name, option) for name in names_of(generator)) else []
         if value and not takers:
             flag = option.replace("_", "-")
             raise InputError(f"--{flag}: neither encoder {encoder!r} nor generator {generator!r} has it: leave it out")

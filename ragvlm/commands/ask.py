@@ -40,6 +40,8 @@ def ask(
     keep_unsupported: Annotated[
         bool, typer.Option("--keep-unsupported", help="Give an answer that no reference supports.")
     ] = False,
+    combine: arg.Combine = "consensus",
+    samples: arg.Samples = 1,
     generator_option: arg.GeneratorOptions = None,
     encoder_option: arg.EncoderOptions = None,
     device: arg.Device = None,
@@ -70,7 +72,8 @@ def ask(
         exclude_subject=not keep_subject,
         exclude_ids=frozenset(exclude_id or ()),
         where=where,
-        generator_options=arg.options(generator_option, "--generator-option", dtype=dtype, **both["generators"]),
+        generator_options={"combine": combine, "samples": samples}
+        | arg.options(generator_option, "--generator-option", dtype=dtype, **both["generators"]),
         encoder_options=arg.options(encoder_option, "--encoder-option", **both["encoders"]),
     )
     view: dict[str, str | float | None] = {"window": window, "slices": slices, "axis": axis}

@@ -46,6 +46,8 @@ def describe(
     max_chars: Annotated[int | None, typer.Option(help="Bound on a prompt [what the generator can hold].")] = None,
     threshold: arg.Threshold = None,
     keep_unsupported: arg.KeepUnsupported = False,
+    combine: arg.Combine = "consensus",
+    samples: arg.Samples = 1,
     generator_option: arg.GeneratorOptions = None,
     channel: arg.Channel = None,
     projection: arg.Projection = None,
@@ -99,7 +101,8 @@ def describe(
         exclude_ids=frozenset(exclude_id or ()),
         where=where,
         weights=arg.weights(weight),
-        generator_options=arg.options(generator_option, "--generator-option", dtype=dtype, **both["generators"]),
+        generator_options={"combine": combine, "samples": samples}
+        | arg.options(generator_option, "--generator-option", dtype=dtype, **both["generators"]),
         encoder_options=arg.options(encoder_option, "--encoder-option", **both["encoders"]),
     )
     if report:

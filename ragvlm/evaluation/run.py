@@ -23,6 +23,7 @@ from ragvlm.evaluation.results import Results
 from ragvlm.evaluation.scoring import check_measures, score
 from ragvlm.evaluation.split import Parts, parts_of
 from ragvlm.evaluation.suite import Suite, load_suite
+from ragvlm.generators import names_of, plug_in_of
 from ragvlm.index import Index
 from ragvlm.registry import find, split
 from ragvlm.statistics import RESAMPLES
@@ -164,8 +165,12 @@ def _check_names(suite: Suite, systems: Sequence[Any]) -> None:
         if wrong := [name for name in names if name not in SEARCHES]:
             raise InputError(f"unknown mode of search {wrong[0]!r}: choose one of {', '.join(SEARCHES)}")
         return
-    for name in names:
-        find("classifiers" if suite.task == "classify" else "generators", split(name)[0])
+    if suite.task == "classify":
+        for name in names:
+            find("classifiers", split(name)[0])
+        return
+    for name in (one for several in names for one in names_of(several)):
+        find("generators", plug_in_of(name))
 
 
 def _run(suite: Suite, options: Options, out: Path) -> Results:

@@ -9,6 +9,8 @@ import numpy as np
 
 from ragvlm.types import Float32
 
+SAMPLING = 0.7
+"""The temperature at which texts are drawn, as in the work on self-consistency (arXiv:2203.11171)."""
 Chosen = tuple[str, float | None]
 """An option, "" for none, and its probability among the options, None where the generator tells none."""
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.generators.chatserver import ChatServer, RefusedError
-from ragvlm.generators.choosing import Chosen
+from ragvlm.generators.choosing import SAMPLING, Chosen
 from ragvlm.generators.pictures import data_uri, picture
 from ragvlm.generators.tidy import tidy
 from ragvlm.language.asking import choose
@@ -81,6 +81,11 @@ class OpenAIGenerator:
         """
         return self._pooled(self._write, prompts)
 
+    def sample(self, prompts: Sequence[Prompt], seed: int) -> list[str]:
+        """As ``generate``, with tokens drawn at SAMPLING where the temperature is 0; servers may ignore ``seed``."""
+        drawn = {"temperature": self.temperature or SAMPLING, "seed": seed}
+        return self._pooled(lambda prompt: self._write(prompt, **drawn), prompts)
+
     def _pooled(self, write: Callable[[Prompt], T], prompts: Sequence[Prompt]) -> list[T]:
         pool = ThreadPoolExecutor(self.concurrency)
         try:
@@ -110,10 +115,10 @@ class OpenAIGenerator:
             text = str(json.loads(text)["answer"])
         return choose(text, options) or ""
 
-    def _write(self, prompt: Prompt) -> str:
+    def _write(self, prompt: Prompt, **more: Any) -> str:
         if prompt.blank:
             return ""
-        text, cut = self._ask(prompt)
+        text, cut = self._ask(prompt, **more)
         return tidy(text, len(prompt.cited_ids), cut=cut)
 
     def _ask(self, prompt: Prompt, **more: Any) -> tuple[str, bool]:

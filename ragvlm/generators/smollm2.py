@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragvlm.errors import InputError, RagvlmError, missing_extra, require
-from ragvlm.generators.choosing import Chosen, shares, variants
+from ragvlm.generators.choosing import SAMPLING, Chosen, shares, variants
 from ragvlm.generators.tidy import tidy
 from ragvlm.types import Prompt
 
@@ -55,7 +55,12 @@ class SmolLM2Generator:
 
         Raises InputError for a prompt of more than 8192 tokens with the room for the answer.
         """
-        return [self._write(prompt) if not prompt.blank else "" for prompt in prompts]
+        return [self._write(prompt, self.temperature, self.seed) if not prompt.blank else "" for prompt in prompts]
+
+    def sample(self, prompts: Sequence[Prompt], seed: int) -> list[str]:
+        """As ``generate``, with tokens drawn by ``seed``, at SAMPLING where the temperature is 0."""
+        drawn = self.temperature or SAMPLING
+        return [self._write(prompt, drawn, self.seed + seed) if not prompt.blank else "" for prompt in prompts]
 
     def choose(self, prompts: Sequence[Prompt], options: Sequence[str]) -> list[Chosen]:
         """One of ``options`` a prompt, with its probability among them.
@@ -109,11 +114,11 @@ class SmolLM2Generator:
         found: list[int] = self._model.tokenize(whole, add_bos=False, special=True)
         return found
 
-    def _write(self, prompt: Prompt) -> str:
+    def _write(self, prompt: Prompt, temperature: float, seed: int) -> str:
         self._model.reset()  # without it the cached part of the last prompt could change the rounding of this one
         try:
             answer = self._model.create_chat_completion(
-                _messages(prompt), temperature=self.temperature, seed=self.seed, max_tokens=self.max_new_tokens
+                _messages(prompt), temperature=temperature, seed=seed, max_tokens=self.max_new_tokens
             )
         except ValueError as error:
             raise InputError(f"query {prompt.context.query.id!r}: {error}: give fewer references (k)") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import choose_device, choose_dtype
 from ragvlm.errors import InputError
 from ragvlm.generators.batches import in_batches
-from ragvlm.generators.choosing import Choices, Chosen
+from ragvlm.generators.choosing import SAMPLING, Choices, Chosen
 from ragvlm.generators.tidy import tidy
 from ragvlm.generators.vlm_adapter import base_of, put_on
 from ragvlm.generators.vlm_dialects import Prefix, dialect_of
@@ -105,6 +106,16 @@ class VlmGenerator:
         """
         return self._grouped(prompts, self._write, "")
 
+    def sample(self, prompts: Sequence[Prompt], seed: int) -> list[str]:
+        """As ``generate``, with tokens drawn by ``seed`` at SAMPLING."""
+        import torch
+
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            drawn = partial(self._write, do_sample=True, temperature=SAMPLING)
+            return self._grouped(prompts, drawn, "")
+
     def choose(self, prompts: Sequence[Prompt], options: Sequence[str]) -> list[Chosen]:
         """One of ``options`` a prompt, with its probability among them; decoding may take no other token.
 
@@ -168,14 +179,15 @@ class VlmGenerator:
             return 0
         return len(self.tokenizer(self.dialect.text(prompt))["input_ids"])
 
-    def _write(self, prompts: list[Prompt]) -> list[str]:
+    def _write(self, prompts: list[Prompt], **drawn: Any) -> list[str]:
         import torch
 
         with quiet(), torch.inference_mode():
             inputs = self.inputs(prompts).to(self.device, self.dtype)
             start = self._start(inputs["input_ids"].shape[1])
             self._check_length(start)
-            rows = self.net.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)
+            how = {"do_sample": False} | drawn
+            rows = self.net.generate(**inputs, max_new_tokens=self.max_new_tokens, num_beams=1, **how)
         return [self._tidy(row[start:].tolist(), prompt) for row, prompt in zip(rows, prompts, strict=True)]
 
     def _choose(self, prompts: list[Prompt], choices: Choices) -> list[Chosen]:

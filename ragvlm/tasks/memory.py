@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ragvlm.types import Float32, Int64, Record
 VOTERS = 40
 PICTURE_WEIGHT = 0.75
 TEMPERATURE = 0.2
+_PARTS = ("question", "picture")
 REACH = 5000  # questions nearest by words alone whose pictures are looked at
 
 
@@ -90,28 +92,22 @@ class QuestionMemory:
         chosen, words = allowed[places], alike[places]
         pictures, slices = self._pictures(found, self.rows[chosen])
         scores = np.round(words + picture_weight * pictures, 5)
-        best: list[int] = []
-        for place in np.argsort(-scores, kind="stable"):
-            if len(best) == voters:
-                break
-            if found.search.eligible(int(self.rows[chosen[place]])):
-                best.append(int(place))
-        if not best:
-            return []
-        weights = np.exp((scores[best] - scores[best[0]]) / temperature)
+        eligible = cache(found.search.eligible)  # a record may answer many questions
+        order = (place for place in np.argsort(-scores, kind="stable") if eligible(int(self.rows[chosen[place]])))
         names = list(found.context.query.slices)
-        return [
+        best = [
             self._neighbour(
                 self.known[chosen[place]],
                 options,
-                weight=float(weight),
+                weight=0.0,
                 question_similarity=float(words[place]),
                 picture_similarity=float(pictures[place]),
                 slice=names[slices[place]] if len(names) > 1 else None,
                 duplicate=found.search.duplicates.get(int(self.rows[chosen[place]])),
             )
-            for place, weight in zip(best, weights / weights.sum(), strict=True)
+            for place in islice(order, voters)
         ]
+        return weighed(best, voters, picture_weight, temperature)
 
     def _neighbour(self, known: Known, options: Sequence[str], **facts: Any) -> Neighbour:
         answer = (choose(known.answer, options) if options else None) or known.answer
@@ -157,6 +153,18 @@ def shares_of(neighbours: Iterable[Neighbour]) -> dict[str, float]:
     whole = sum(totals.values()) or 1
     ranked = sorted(totals, key=lambda key: -round(totals[key], 6))
     return {written[key]: totals[key] / whole for key in ranked}
+
+
+def weighed(neighbours: Sequence[Neighbour], voters: int, picture_weight: float, temperature: float) -> list[Neighbour]:
+    """The ``voters`` of ``neighbours`` with the highest score, with their weights: see ``QuestionMemory.nearest``."""
+    if not neighbours:
+        return []
+    words, pictures = (np.array([getattr(n, f"{of}_similarity") or 0.0 for n in neighbours]) for of in _PARTS)
+    scores = np.round(words + picture_weight * pictures, 5)
+    order = np.argsort(-scores, kind="stable")[:voters]
+    weights = np.exp((scores[order] - scores[order[0]]) / temperature)
+    weights /= weights.sum()
+    return [replace(neighbours[i], weight=float(weight)) for i, weight in zip(order, weights, strict=True)]
 
 
 def scaled(neighbours: Sequence[Neighbour]) -> list[Neighbour]:
