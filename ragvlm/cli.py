@@ -24,6 +24,7 @@ from ragvlm.commands.index import compact, index, info, verify
 from ragvlm.commands.models import app as models_app
 from ragvlm.commands.score import score
 from ragvlm.commands.search import search
+from ragvlm.commands.serve import serve
 from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
 from ragvlm.commands.tunehead import head
@@ -40,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
-for command in (index, search, describe, ask, compare_images, info, verify, compact, fuse, doctor):
+for command in (index, search, describe, ask, compare_images, info, verify, compact, fuse, doctor, serve):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)

@@ -19,7 +19,7 @@ ORDER = re.findall(
     language templates prompt generators writing evidence threshold calibration describe manypictures classifiers tasks
     assistant
     measures statistics weights evaluation tuning
-    langchain config doctor agreement catalogue modelpage report terminal taskterminal arguments output commands
+    langchain service config doctor agreement catalogue modelpage report terminal taskterminal arguments output commands
     cli __main__
     """,
 )
