@@ -79,8 +79,12 @@ class Figures:
 
     def __init__(self, desk: Desk) -> None:
         self.registry = registry = CollectorRegistry()
-        self._requests = Counter("ragvlm_requests_total", "Requests by route and status", ["path", "status"], registry=registry)
-        self._seconds = Histogram("ragvlm_request_seconds", "Seconds from request to answer", ["path"], registry=registry)
+        self._requests = Counter(
+            "ragvlm_requests_total", "Requests by route and status", ["path", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "ragvlm_request_seconds", "Seconds from request to answer", ["path"], registry=registry
+        )
         waiting = Gauge("ragvlm_waiting", "Accepted requests that aren't answered", registry=registry)
         waiting.set_function(lambda: desk.batcher.waiting)
         generation = Gauge("ragvlm_index_generation", "Commits of the index that answers", registry=registry)

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from ragvlm.assistant import Assistant
 from ragvlm.errors import RagvlmError
 from ragvlm.index import Index
 from ragvlm.index.manifest import read_manifest
-from ragvlm.results import hit_to_dict
+from ragvlm.results import Classification, hit_to_dict
 from ragvlm.types import Query
 
 log = logging.getLogger("ragvlm.service")
@@ -67,7 +67,7 @@ def search(assistant: Assistant, options: Mapping[str, Any], queries: Sequence[Q
 
 def classify(assistant: Assistant, labels: Sequence[str], queries: Sequence[Query]) -> list[dict[str, Any]]:
     """Probabilities of ``labels``, as JSON types."""
-    found = assistant.classify([query.image for query in queries], list(labels))
+    found = cast("list[Classification]", assistant.classify([query.image for query in queries], list(labels)))
     return [replace(one, query_id=query.id).to_dict() for one, query in zip(found, queries, strict=True)]
 
 
