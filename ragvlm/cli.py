@@ -27,6 +27,7 @@ from ragvlm.commands.search import search
 from ragvlm.commands.serve import serve
 from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
+from ragvlm.commands.tuneclassifier import classifier
 from ragvlm.commands.tunehead import head
 from ragvlm.commands.tunelora import lora, merge
 from ragvlm.commands.tuneprompt import prompt, template
@@ -55,6 +56,7 @@ tune_app.command()(lora)
 tune_app.command()(merge)
 tune_app.command()(prompt)
 tune_app.command()(template)
+tune_app.command()(classifier)
 app.add_typer(tune_app, name="tune")
 app.add_typer(corpus_app, name="corpus")
 

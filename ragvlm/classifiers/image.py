@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ragvlm.classifiers.calibrate import temper
+from ragvlm.classifiers.calibration_file import Calibration, threshold_of
 from ragvlm.encoders.base import check_images
 from ragvlm.encoders.contrast import probabilities
 from ragvlm.encoders.image_checkpoint import ImageCheckpoint
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 class ImageClassifier:
     """A picture classifier with its own labels (``id2label``) and preprocessing.
 
+    A folder that ``ragvlm tune classifier`` wrote brings a temperature and, for ``alpha``, the scores of its test part.
     ``rule`` is "sigmoid" where the checkpoint's problem_type is multi_label_classification, else "softmax". The other
     options are those of TransformersEncoder. Dosovitskiy et al., ICLR 2021, arXiv:2010.11929; He et al., CVPR 2016,
     doi 10.1109/CVPR.2016.90.
@@ -39,6 +43,7 @@ class ImageClassifier:
         dtype: str = "auto",
         batch_size: int = 16,
         trust_remote_code: bool = False,
+        alpha: float | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: give 1 or more")
@@ -61,6 +66,9 @@ class ImageClassifier:
                 f"{self._eyes.missing[0]!r}: give a checkpoint that was trained to classify"
             )
         self.labels = tuple(str(config.id2label[i]) for i in range(config.num_labels))
+        calibration = Calibration.read(Path(self._eyes.model)) if self.rule == "softmax" else None
+        self.temperature = calibration.temperature if calibration else None
+        self.alpha, self.threshold = alpha, threshold_of(calibration, alpha, self._eyes.model)
 
     def classify(self, images: Sequence[Image]) -> Float32:
         """Probabilities: float32 (n, len(labels)), in [0, 1]; (0, len(labels)) for an empty list.
@@ -75,7 +83,7 @@ class ImageClassifier:
             if not np.isfinite(logits).all():
                 raise RagvlmError(f"classifier {self.name!r} gave numbers that aren't finite: give dtype float32")
             out[start : start + len(part)] = probabilities(logits, self.rule)
-        return out
+        return out if self.temperature is None else temper(out, self.temperature)
 
 
 def _rule(config: Any, model: str) -> Literal["softmax", "sigmoid"]:

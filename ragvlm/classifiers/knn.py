@@ -80,13 +80,7 @@ class KnnClassifier(IndexClassifier):
         return np.take_along_axis(cosines, places, axis=1).astype(np.float32), places.astype(np.int64)
 
     def _votes(self, scores: Float32, places: Int64) -> Float32:
-        best = np.where(np.isfinite(scores[:, :1]), scores[:, :1], 0)
-        weights = np.exp((scores.astype(np.float64) - best) / KERNEL)
-        votes = np.zeros((len(scores), len(self.labels)))
-        for at, (row, weight) in enumerate(zip(self.data.truth[places], weights, strict=True)):
-            votes[at] = np.bincount(row, weights=weight, minlength=len(self.labels))
-        votes += 1 / len(self.labels)
-        return np.asarray(votes / votes.sum(axis=1, keepdims=True), np.float32)
+        return votes(scores, self.data.truth[places], len(self.labels))
 
     def _hits(self, scores: Float32, places: Int64) -> tuple[Hit, ...]:
         found: list[Hit] = []
@@ -96,3 +90,15 @@ class KnnClassifier(IndexClassifier):
                 path = self.index.image_path(record)
                 found.append(Hit(replace(record, image=str(path)) if path else record, float(score), len(found) + 1))
         return tuple(found)
+
+
+def votes(scores: Float32, truth: Int64, labels: int) -> Float32:
+    """Probabilities, float32 (m, labels), by neighbours' cosines (m, k), best first, and their labels (m, k).
+
+    -inf is the cosine of one that may not vote.
+    """
+    best = np.where(np.isfinite(scores[:, :1]), scores[:, :1], 0)
+    weights = np.exp((scores.astype(np.float64) - best) / KERNEL)
+    each = [np.bincount(row, weights=w, minlength=labels) for row, w in zip(truth, weights, strict=True)]
+    found = np.array(each).reshape(len(scores), labels) + 1 / labels
+    return np.asarray(found / found.sum(axis=1, keepdims=True), np.float32)

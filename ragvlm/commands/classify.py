@@ -120,6 +120,8 @@ def classify(
     skip = out.Skip(alone=len(named) == 1)
     pictures = [path for path in named if _is_picture(path, skip)]
     words: Any = labels[0] if labels and len(labels) == 1 else labels
+    if method is None and isinstance(words, str) and (Path(words) / "card.json").is_file():
+        method, words = words, None
     name = method or default_classifier(words, index_dir)
     common: dict[str, Any] = {"device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
     given = {"labels": words, "templates": template, "rule": rule, "encoder": encoder, "index": index_dir}

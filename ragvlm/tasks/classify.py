@@ -54,7 +54,8 @@ def classify(
     ``classifier`` is a name, which is loaded with ``labels``, ``index``, ``encoder``, ``encoder_options``,
     ``templates``, ``rule``, ``alpha`` and ``options``, those that are given (see ``ragvlm.load_classifier``), or a
     Classifier, so that a model is loaded once for many calls. None is "knn" where an ``index`` is given and ``labels``
-    is one of its columns, else "zero-shot". ``subject_id``: the pictures' subject, whose own references have no part
+    is one of its columns, else "zero-shot"; a folder that ``ragvlm tune classifier`` wrote is a name too.
+    ``subject_id``: the pictures' subject, whose own references have no part
     in the result. Of a volume each slice is classified, and the probabilities are averaged.
 
     Raises ImageError where a picture can't be decoded, InputError for options that don't go together, and what
