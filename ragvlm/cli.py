@@ -28,6 +28,7 @@ from ragvlm.commands.serve import serve
 from ragvlm.commands.tune import app as tune_app
 from ragvlm.commands.tune import tune_index
 from ragvlm.commands.tuneclassifier import classifier
+from ragvlm.commands.tunedescriber import describer
 from ragvlm.commands.tunehead import head
 from ragvlm.commands.tunelora import lora, merge
 from ragvlm.commands.tuneprompt import prompt, template
@@ -51,6 +52,7 @@ app.command()(score)
 app.command()(compare)
 corpus_app.command()(simulate)
 app.add_typer(models_app, name="models")
+tune_app.command()(describer)
 tune_app.command()(head)
 tune_app.command()(lora)
 tune_app.command()(merge)
