@@ -37,6 +37,7 @@ def test_a_question_is_answered_from_captions(demo: tuple[Path, Path]) -> None:
     [
         (("What colour?", "--options", "plaid,tartan", "--alpha", "0"), "Abstained: no reference that may be used"),
         (("Are there red blood cells?", "--alpha", "0"), "confidence 1.00"),
+        (("Are there red blood cells?", "--alpha", "0", "-g", "consensus,nearest", "--combine", "vote"), "yes"),
     ],
 )
 def test_a_person_reads_the_answer(demo: tuple[Path, Path], arguments: tuple[str, ...], words: str) -> None:
@@ -52,6 +53,8 @@ def test_a_person_reads_the_answer(demo: tuple[Path, Path], arguments: tuple[str
         (" ", (), "the question is empty"),
         ("q", ("--options", "yes"), "give two or more different answers"),
         ("q", ("-g", "template"), "hears no question"),
+        ("q", ("-g", "nearest", "--samples", "3"), "always writes the same"),
+        ("q", ("-g", "consensus,nearest", "--combine", "mean"), "combine 'mean' is unknown"),
     ],
 )
 def test_what_cannot_be_asked_is_told(

@@ -244,3 +244,18 @@ def test_nearest_answers_as_the_nearest(index: Index) -> None:
     found = _asker(index, "nearest")(_square("blue"), "is it red")
     assert (found.answer, found.neighbours[0].record_id) == ("no", "r2")
     assert replace(found, abstained=True, reason="x").__str__() == "Abstained: x"
+
+
+def test_real_questions_are_answered_without_their_own_case(shared_data: Path, tmp_path: Path) -> None:
+    corpus = rv.Corpus.load(shared_data / "vqa-rad")
+    records = [record for record in corpus.records if record.extra.get("questions")][:24]
+    few = rv.Corpus.from_records(records, root=shared_data / "vqa-rad", name="few")
+    index = rv.Index.build(few, tmp_path / "i", hash_subject=False)
+    asker = _asker(index)
+    for record in records[:3]:
+        for question in record.extra["questions"][:3]:
+            picture = shared_data / "vqa-rad" / str(record.image)
+            found = asker(picture, question["question"], subject_id=record.subject_id)
+            own = {one.id for one in records if one.subject_id == record.subject_id}
+            assert not own & {neighbour.record_id for neighbour in found.neighbours}
+            assert found.answer in (found.options or dict(found.shares))
