@@ -69,9 +69,10 @@ def claims(index: rv.Index) -> list[dict[str, Any]]:
 def shares(rows: list[dict[str, Any]], of: str) -> dict[str, float | int]:
     """How many claims there are, and the shares of them that are right and that are the wrong way round."""
     made = [row for row in rows if row[of]]
-    right = float(np.mean([row[of] == row["truth"] for row in made])) if made else float("nan")
-    wrong = float(np.mean([row[of] == -row["truth"] for row in made])) if made else float("nan")
-    return {"pairs": len(rows), "claims": len(made), "right": round(right, 4), "reversed": round(wrong, 4)}
+    right = [row[of] == row["truth"] for row in made]
+    wrong = [row[of] == -row["truth"] for row in made]
+    parts = {"right": right, "reversed": wrong} if made else {}
+    return {"pairs": len(rows), "claims": len(made)} | {k: round(float(np.mean(v)), 4) for k, v in parts.items()}
 
 
 def main() -> None:
