@@ -21,6 +21,7 @@ from ragvlm.commands.doctor import doctor
 from ragvlm.commands.eval import evaluate
 from ragvlm.commands.fuse import fuse
 from ragvlm.commands.index import compact, index, info, verify
+from ragvlm.commands.mcp import mcp
 from ragvlm.commands.models import app as models_app
 from ragvlm.commands.score import score
 from ragvlm.commands.search import search
@@ -43,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
-for command in (index, search, describe, ask, compare_images, info, verify, compact, fuse, doctor, serve):
+for command in (index, search, describe, ask, compare_images, info, verify, compact, fuse, doctor, serve, mcp):
     app.command()(command)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)
