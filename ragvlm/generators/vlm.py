@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ragvlm.encoders import hub
 from ragvlm.encoders.torch_tools import choose_device, choose_dtype
@@ -14,9 +14,12 @@ from ragvlm.generators.batches import in_batches
 from ragvlm.generators.choosing import SAMPLING, Choices, Chosen
 from ragvlm.generators.tidy import tidy
 from ragvlm.generators.vlm_adapter import base_of, put_on
-from ragvlm.generators.vlm_dialects import Prefix, dialect_of
+from ragvlm.generators.vlm_dialects import Prefix, Task, dialect_of
 from ragvlm.generators.vlm_load import check_kind, load_model, load_processor, quiet
 from ragvlm.types import Prompt
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -133,6 +136,24 @@ class VlmGenerator:
             for i, one in zip(alike, in_batches(self, [prompts[i] for i in alike], write), strict=True):
                 found[i] = one
         return found
+
+    def follow(self, image: Image, words: str) -> str:
+        """What the model writes of a picture when it is asked by ``words``, as in "detect cat": tokens of places kept.
+
+        Raises InputError for a family that isn't asked by task words.
+        """
+        import torch
+
+        if not isinstance(self.dialect, Task):
+            raise InputError(f"{self.name} isn't asked by task words, as PaliGemma is: choose such a generator")
+        with quiet(), torch.inference_mode():
+            inputs = self.dialect.asked(image, words).to(self.device, self.dtype)
+            start = inputs["input_ids"].shape[1]
+            self._check_length(start)
+            row = self.net.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, num_beams=1)[0]
+        frame = {self.tokenizer.pad_token_id, self.tokenizer.bos_token_id, *self.ends}
+        said = [i for i in row[start:].tolist() if i not in frame]
+        return str(self.tokenizer.decode(said, skip_special_tokens=False)).strip()
 
     def fits(self, prompt: Prompt) -> bool:
         """Whether ``prompt`` with its pictures' tokens and the longest answer fits the model's context.

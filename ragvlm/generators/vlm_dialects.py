@@ -129,6 +129,13 @@ class Task(Dialect):
         made.pop("labels", None)
         return made
 
+    def asked(self, image: Image, words: str) -> Any:
+        """One picture, asked by ``words`` alone."""
+        text = f"{self.processor.image_token}{clean(words)}"
+        made = self.processor(text=[text], images=[image], padding=True, return_tensors="pt")
+        made.pop("labels", None)
+        return made
+
 
 class Prefix(Dialect):
     """The picture, then the bare start of the text; no references: GIT (Wang et al. 2022, arXiv:2205.14100).
