@@ -41,6 +41,9 @@ _HOME = {
     "load_generator": "generators",
     "load_classifier": "classifiers",
     "classify": "tasks.classify",
+    "ground": "tasks.ground",
+    "segment": "tasks.ground",
+    "Grounding": "regions.found",
     "evaluate": "evaluation.run",
     "Results": "evaluation.results",
     "simulate_corpus": "simulate",
@@ -64,11 +67,14 @@ if TYPE_CHECKING:
     from ragvlm.filters import Filter as Filter
     from ragvlm.generators import load_generator as load_generator
     from ragvlm.index import Index as Index
+    from ragvlm.regions.found import Grounding as Grounding
     from ragvlm.results import Answer as Answer
     from ragvlm.results import Classification as Classification
     from ragvlm.results import ImageComparison as ImageComparison
     from ragvlm.simulate import simulate_corpus as simulate_corpus
     from ragvlm.tasks.classify import classify as classify
+    from ragvlm.tasks.ground import ground as ground
+    from ragvlm.tasks.ground import segment as segment
     from ragvlm.tuning.lora import tune_lora as tune_lora
     from ragvlm.tuning.lora import tune_prompt as tune_prompt
     from ragvlm.tuning.merging import merge_adapter as merge_adapter

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ragvlm.describe import Describer
+from ragvlm.regions.found import Grounding
 from ragvlm.results import Answer, Classification, ImageComparison
 from ragvlm.types import Description
 
@@ -52,3 +53,15 @@ class Assistant(Describer):
             options = {"encoder": self.index.encoder} | options
         found: Classification | list[Classification] = classify(images, labels, **options)
         return found
+
+    def ground(self, image: Any, phrase: str, **options: Any) -> Grounding:
+        """Say where words are on one picture: see ``ragvlm.tasks.ground.ground``."""
+        from ragvlm.tasks.ground import ground
+
+        return ground(image, phrase, **{"index": self.index} | options)
+
+    def segment(self, image: Any, phrase: str, **options: Any) -> Grounding:
+        """Say which pixels of one picture words mean: see ``ragvlm.tasks.ground.segment``."""
+        from ragvlm.tasks.ground import segment
+
+        return segment(image, phrase, **{"index": self.index} | options)

@@ -20,9 +20,11 @@ from ragvlm.commands.describe import describe
 from ragvlm.commands.doctor import doctor
 from ragvlm.commands.eval import evaluate
 from ragvlm.commands.fuse import fuse
+from ragvlm.commands.ground import ground, segment
 from ragvlm.commands.index import compact, index, info, verify
 from ragvlm.commands.mcp import mcp
 from ragvlm.commands.models import app as models_app
+from ragvlm.commands.regions import regions
 from ragvlm.commands.score import score
 from ragvlm.commands.search import search
 from ragvlm.commands.serve import serve
@@ -46,6 +48,9 @@ app = typer.Typer(
 corpus_app = typer.Typer(help="Make and inspect corpora.", no_args_is_help=True, rich_markup_mode=None)
 for command in (index, search, describe, ask, compare_images, info, verify, compact, fuse, doctor, serve, mcp):
     app.command()(command)
+app.command()(ground)
+app.command()(segment)
+app.command()(regions)
 app.command(cls=WordsCommand)(classify)
 app.command("eval")(evaluate)
 app.command("tune-index")(tune_index)

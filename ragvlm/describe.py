@@ -16,14 +16,13 @@ from ragvlm.evidence import EvidenceChecker, confidence, drop_unsupported, suppo
 from ragvlm.generators import load_generator
 from ragvlm.index import Index
 from ragvlm.prompt import clean, prompt_hash
-from ragvlm.queries import as_query
+from ragvlm.queries import as_query, small
+from ragvlm.regions.findings import Counter, Finding, corrected, count_all
 from ragvlm.retrieve import Retrieved, retrieve
 from ragvlm.searching import SearchOptions
 from ragvlm.templates import DEFAULT, load_template
-from ragvlm.types import Context, Description, Evidence, Float32, Generator, Prompt, Query
+from ragvlm.types import Context, Description, Evidence, Float32, Generator, Prompt
 from ragvlm.writing import Writer
-
-PREVIEW = 512  # pixels on the longer side of the picture that a description keeps
 
 
 class Describer:
@@ -34,10 +33,11 @@ class Describer:
     file. max_chars: bound on the characters of a prompt, by which the farthest references are dropped (default: the
     generator's own tokenizer decides, else 6000). threshold: the support in
     [0, 1] from which a reference supports a sentence (default: as calibrated on the corpus). keep_unsupported:
-    keep sentences that no reference supports, marked, instead of dropping them. Any field of SearchOptions
-    (mode, fusion, duplicates, diversity, exclude_subject, ...) may be given too; by default only references with
-    a caption or labels are retrieved. generator_options go to the generator, encoder_options to the encoder of an
-    index that is given by its path.
+    keep sentences that no reference supports, marked, instead of dropping them. counts: say what is counted in the
+    picture instead of the references' counts, where the regions of the index were gathered (``ragvlm regions``). Any
+    field of SearchOptions (mode, fusion, duplicates, diversity, exclude_subject, ...) may be given too; by default only
+    references with a caption or labels are retrieved. generator_options go to the generator, encoder_options to the
+    encoder of an index that is given by its path.
 
     Raises InputError for a value out of range.
     """
@@ -53,6 +53,7 @@ class Describer:
         max_chars: int | None = None,
         threshold: float | None = None,
         keep_unsupported: bool = False,
+        counts: bool = True,
         generator_options: dict[str, Any] | None = None,
         encoder_options: dict[str, Any] | None = None,
         **search: Any,
@@ -75,6 +76,7 @@ class Describer:
         self.keep_unsupported = keep_unsupported
         self.search = SearchOptions.of(**dict[str, Any](mode="image", with_text=True) | search)
         calibrated = self.index.manifest.calibration.get("evidence", {}).get("threshold")
+        self.counter = Counter.of(self.index) if counts else None
         self.checker = EvidenceChecker(_TextTower(self.index), threshold if threshold is not None else calibrated)
 
     @overload
@@ -148,6 +150,7 @@ class Describer:
                 "max_chars": self.writer.max_chars,
                 "threshold": self.checker.threshold,
                 "keep_unsupported": self.keep_unsupported,
+                "counts": self.counter is not None,
                 **self.search.to_dict(),
             },
         }
@@ -189,11 +192,12 @@ class Describer:
         with clock("evidence"):
             checked = self.checker.check_many([w.text for w in written], [found[i].context for i in told])
             evidence = dict(zip(told, checked, strict=True))
+        asked = {i: found[i].context.query for i in told}
+        findings = count_all(self.counter, asked, self.search.exclude_ids, clock)
         prompts = {i: w.prompts for i, w in zip(told, written, strict=True)}
-        return [
-            self._assemble(item, verdicts[i], prompts.get(i, ()), evidence.get(i, ()), clock.seconds)
-            for i, item in enumerate(found)
-        ]
+        said = [(prompts.get(i, ()), evidence.get(i, ()), findings.get(i, ())) for i in range(len(found))]
+        told_of = zip(found, verdicts, said, strict=True)
+        return [self._assemble(item, verdict, *parts, clock.seconds) for item, verdict, parts in told_of]
 
     def _asked(self, question: str) -> str:
         if not clean(question):
@@ -214,9 +218,11 @@ class Describer:
         verdict: Verdict,
         prompts: tuple[Prompt, ...],
         evidence: tuple[Evidence, ...],
+        findings: tuple[Finding, ...],
         seconds: dict[str, float],
     ) -> Description:
-        kept = evidence if self.keep_unsupported else tuple(drop_unsupported(evidence))
+        # a sentence must be supported as it was written, before its counts are the picture's own
+        kept = corrected(evidence if self.keep_unsupported else tuple(drop_unsupported(evidence)), findings)
         reason = self._reason(item.context, verdict, evidence, kept)
         dropped = len(evidence) - len(kept)
         kept = () if reason else kept
@@ -228,7 +234,8 @@ class Describer:
             abstained=reason is not None,
             confidence=0.0 if reason else confidence(kept, item.context),
             reason=reason,
-            provenance=self._provenance(item, verdict, prompts, dropped),
+            provenance=self._provenance(item, verdict, prompts, dropped)
+            | ({"findings": [finding.to_dict() for finding in findings]} if findings else {}),
             timings=seconds,
         )
 
@@ -265,15 +272,6 @@ class Describer:
             "dropped_references": max((prompt.dropped for prompt in prompts), default=0),
             "dropped_sentences": dropped,
         }
-
-
-def small(query: Query) -> Query:
-    """A description outlives its picture: thousands of them must not hold all pixels, but a report shows some."""
-    if query.image is None:
-        return query
-    preview = query.image.copy()
-    preview.thumbnail((PREVIEW, PREVIEW))
-    return replace(query, image=preview)
 
 
 class _TextTower:

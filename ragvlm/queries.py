@@ -13,6 +13,8 @@ from ragvlm.images import SUPPORTED_SUFFIXES, open_image
 from ragvlm.locator import Locator
 from ragvlm.types import Query
 
+PREVIEW = 512  # pixels on the longer side of the picture that a result keeps
+
 
 def as_query(
     item: Any,
@@ -37,6 +39,15 @@ def as_query(
         mask = read_mask(Path(regions)) if isinstance(regions, str | Path) else regions
         query = replace(query, regions=tuple(describe_mask(mask)))
     return query
+
+
+def small(query: Query) -> Query:
+    """A result outlives its picture: thousands of them must not hold all pixels, but a report shows some."""
+    if query.image is None:
+        return query
+    preview = query.image.copy()
+    preview.thumbnail((PREVIEW, PREVIEW))
+    return replace(query, image=preview)
 
 
 def _plain(item: Any, subject_id: str | None, picture: bool) -> Query:

@@ -16,7 +16,7 @@ from ragvlm.language.labels import label_sentences
 from ragvlm.locator import Locator
 from ragvlm.paths import atomic_path
 from ragvlm.results import ImageComparison
-from ragvlm.types import Description, Evidence, Hit
+from ragvlm.types import MEASURED, Description, Evidence, Hit
 
 
 def write_report(descriptions: Sequence[Description], index: Index, path: str | Path) -> Path:
@@ -105,7 +105,12 @@ def _view(number: int, description: Description, pictures: _Pictures) -> dict[st
         "reason": description.reason,
         "confidence": description.confidence,
         "sentences": [
-            {"text": e.sentence, "support": e.support, "ranks": [rank[i] for i in e.record_ids if i in rank]}
+            {
+                "text": e.sentence,
+                "support": e.support,
+                "ranks": [rank[i] for i in e.record_ids if i in rank],
+                "measured": MEASURED in e.record_ids,
+            }
             for e in description.evidence
         ],
         "hits": [

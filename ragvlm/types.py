@@ -111,6 +111,10 @@ class Prompt:
     blank: bool = False
 
 
+MEASURED = "measured in the picture"
+"""What stands among an Evidence's ``record_ids`` where a number of the sentence was counted in the picture itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One sentence of a description and the references that it rests on, strongest first.
@@ -156,7 +160,8 @@ class Description:
         rank = {hit.record.id: hit.rank for hit in self.context.hits}
         parts = []
         for item in self.evidence:
-            marks = "".join(f"[{rank[i]}]" for i in item.record_ids if i in rank) or "[unsupported]"
+            marks = "".join(f"[{rank[i]}]" for i in item.record_ids if i in rank)
+            marks = f"{marks}[measured]" if MEASURED in item.record_ids else marks or "[unsupported]"
             sentence = item.sentence.translate({ord("["): "(", ord("]"): ")"})
             parts.append(f"{sentence} {marks}")
         return " ".join(parts)

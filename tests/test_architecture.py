@@ -16,8 +16,8 @@ ORDER = re.findall(
     hidden burnedin locator microscopy slides formats images notebook readers corpus simulate
     encoders labelsets stores index queries duplicates fusion
     modalities searching slices retrieve abstain
-    language templates prompt generators writing evidence threshold calibration describe manypictures classifiers tasks
-    assistant
+    language templates prompt generators writing evidence threshold calibration regions describe
+    manypictures classifiers tasks assistant
     measures statistics weights evaluation tuning
     langchain service config doctor agreement catalogue modelpage report terminal taskterminal arguments output commands
     cli __main__

@@ -48,6 +48,9 @@ def describe(
     keep_unsupported: arg.KeepUnsupported = False,
     combine: arg.Combine = "consensus",
     samples: arg.Samples = 1,
+    counts: Annotated[
+        bool, typer.Option("--counts/--no-counts", help="Count in the picture, where `ragvlm regions` was run.")
+    ] = True,
     generator_option: arg.GeneratorOptions = None,
     channel: arg.Channel = None,
     projection: arg.Projection = None,
@@ -93,6 +96,7 @@ def describe(
         max_chars=max_chars,
         threshold=threshold,
         keep_unsupported=keep_unsupported,
+        counts=counts,
         mode=mode,
         fusion=fusion,
         duplicates=duplicates,

@@ -12,7 +12,7 @@ from ragvlm.evaluation.bench import NOTHING, Asked, Bench, System
 from ragvlm.measures import measure
 from ragvlm.measures.base import Item
 from ragvlm.prompt import build_prompt
-from ragvlm.types import Description, Generator
+from ragvlm.types import MEASURED, Description, Generator
 from ragvlm.writing import Writer
 
 BASELINES = ("consensus", "nearest")
@@ -97,7 +97,11 @@ def _row(description: Description) -> dict[str, Any]:
         "p_value": abstention["p_value"],
         "nonconformity": abstention["score"] if math.isfinite(abstention["score"]) else None,
         "evidence": [
-            {"sentence": e.sentence, "record_ids": list(e.record_ids), "support": round(e.support, 6)}
+            {
+                "sentence": e.sentence,
+                "record_ids": [i for i in e.record_ids if i != MEASURED],
+                "support": round(e.support, 6),
+            }
             for e in description.evidence
         ],
         "dropped_sentences": description.provenance["dropped_sentences"],

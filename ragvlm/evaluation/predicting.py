@@ -39,6 +39,10 @@ def systems_of(bench: Bench, given: Sequence[Any], indexed: Sequence[Record], *,
         from ragvlm.evaluation.classifying import classify_systems
 
         found = classify_systems(bench, given, indexed)
+    elif task == "ground":
+        from ragvlm.evaluation.grounding import ground_systems
+
+        found = ground_systems(bench, given, indexed)
     else:
         from ragvlm.evaluation.retrieving import retrieve_systems
 

@@ -21,7 +21,7 @@ BASELINES: Mapping[str, tuple[str, ...]] = {
     "vqa": ("no retrieval", "majority answer", "nearest answer"),
     "classify": ("majority label", "nearest labels"),
     "retrieve": ("random",),
-    "ground": (),
+    "ground": ("nearest boxes",),
 }
 """What every run of a task answers too, on the same items; a suite can't leave one out."""
 CONTROLS = ("blank picture", "shuffled picture", "random neighbours", "other neighbours")

@@ -58,18 +58,15 @@ def clean(root: Path, manifest: Manifest) -> None:
         remove(path)
 
 
+def regions_file(manifest: Manifest) -> str:
+    """The name of the file that ``ragvlm.regions`` keeps beside the index while its segments are these."""
+    return f"regions-{manifest.state}.safetensors"
+
+
 def leftovers(root: Path, manifest: Manifest) -> list[Path]:
     """Files that a killed run left: of an index' own names, and not in ``manifest``."""
-    listed = {item.file for item in manifest.files}
-    patterns = (
-        "segments/*.parquet",
-        "segments/.*.tmp",
-        "image-*",
-        "text-*",
-        "rows-*",
-        "questions-*",
-        "vanished-*",
-        ".*.tmp",
-    )
-    found = (path for pattern in patterns for path in root.glob(pattern))
+    # regions are gathered on demand from just these segments (ragvlm.regions); those of others must not stay
+    listed = {*(item.file for item in manifest.files), regions_file(manifest)}
+    patterns = ("segments/*.parquet", "segments/.*.tmp", "image-*", "text-*", "rows-*", "questions-*", "vanished-*")
+    found = (path for pattern in (*patterns, "regions-*", ".*.tmp") for path in root.glob(pattern))
     return sorted(path for path in found if path.relative_to(root).as_posix() not in listed)

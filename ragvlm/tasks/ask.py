@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from ragvlm.abstain import NEIGHBOURS, Verdict, judge
-from ragvlm.describe import Clock, Describer, small
+from ragvlm.describe import Clock, Describer
 from ragvlm.errors import InputError
 from ragvlm.language.asking import key_of, options_of
 from ragvlm.prompt import clean
-from ragvlm.queries import as_query
+from ragvlm.queries import as_query, small
 from ragvlm.results import Answer, Neighbour
 from ragvlm.retrieve import Retrieved, retrieve
 from ragvlm.tasks import answerers, reading

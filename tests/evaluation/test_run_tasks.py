@@ -201,9 +201,9 @@ def test_captions_find_pictures_and_pictures_captions(tmp_path: Path) -> None:
         run(suite, out="apart", encoder=encoder)
 
 
-def test_nothing_here_predicts_boxes(tmp_path: Path) -> None:
+def test_grounding_needs_boxes(tmp_path: Path) -> None:
     squares(tmp_path / "corpus", 4)
-    with pytest.raises(InputError, match="ragvlm score --task ground"):
+    with pytest.raises(InputError, match="no record has a picture and boxes"):
         run(suite_file(tmp_path, "ground"))
 
 
