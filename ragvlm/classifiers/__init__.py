@@ -17,9 +17,10 @@ def load_classifier(name: str = "zero-shot", **options: Any) -> Classifier:
 
     ``name`` is a plug-in's name ("zero-shot", "knn", "probe", "vit", "resnet"), or name and model joined by a colon:
     "image-classifier:ORG/NAME[@REVISION]", "image-classifier:FOLDER". ``options`` go to the plug-in: ``labels``,
-    ``encoder``, ``encoder_options``, ``templates`` and ``rule`` to "zero-shot"; ``index``, ``labels``, ``alpha``,
-    ``calibrate`` and ``seed`` to "knn" (with ``k``), to "probe" (with ``strength``) and to "zero-shot"; ``model``,
-    ``revision``, ``device``, ``dtype``, ``batch_size`` and ``trust_remote_code`` to the others.
+    ``encoder``, ``encoder_options``, ``templates`` and ``rule`` to "zero-shot"; ``index``, ``labels``, ``alpha`` and
+    ``seed`` to "knn" (with ``k`` and ``calibrate``), "probe" (``strength``, ``calibrate``), "generator" (``generator``,
+    ``k``, ``records``) and "zero-shot" (``calibrate``); ``model``, ``revision``, ``device``, ``dtype``, ``batch_size``,
+    ``trust_remote_code`` and ``alpha`` to the others.
 
     Raises InputError for an unknown name or option, MissingExtraError (with the pip command) for an absent
     package, and RagvlmError for weights that can't be had.

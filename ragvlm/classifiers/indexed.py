@@ -17,7 +17,7 @@ from ragvlm.encoders.base import check_images
 from ragvlm.errors import InputError
 from ragvlm.index import Index
 from ragvlm.labelsets import LabelSet
-from ragvlm.types import Float32, Hit, Query
+from ragvlm.types import Float32, Hit, Int64, Query
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,7 +74,7 @@ class IndexClassifier(ABC):
             data, held = data.split(HELD_OUT, seed)
         self.data = data
         self._fit()
-        self.temperature = fit_temperature(self._crossed(), data.truth) if calibrate else None
+        self.temperature = fit_temperature(*self._crossed()) if calibrate else None
         self.held_out = held.subjects if held else 0
         self.threshold = None if held is None or alpha is None else self._threshold(held, alpha)
 
@@ -111,8 +111,11 @@ class IndexClassifier(ABC):
         """Learn from ``data``."""
 
     @abstractmethod
-    def _crossed(self) -> Float32:
-        """Untempered probabilities of the records of ``data``, float32 (n, L); their own groups have no part in it."""
+    def _crossed(self) -> tuple[Float32, Int64]:
+        """Untempered probabilities of records of ``data``, float32 (n, L), and their labels' places, int64 (n,).
+
+        A record's own group has no part in its probabilities.
+        """
 
     @abstractmethod
     def _of(self, others: Labelled) -> Float32:

@@ -54,9 +54,10 @@ class KnnClassifier(IndexClassifier):
     def _fit(self) -> None:
         self._vectors = self.data.vectors
 
-    def _crossed(self) -> Float32:
+    def _crossed(self) -> tuple[Float32, Int64]:
         groups = self.data.groups
-        return self._voted(self._vectors, lambda start, end: groups[start:end, None] == groups[None, :])
+        found = self._voted(self._vectors, lambda start, end: groups[start:end, None] == groups[None, :])
+        return found, self.data.truth
 
     def _of(self, others: Labelled) -> Float32:
         return self._voted(others.vectors, lambda start, end: np.zeros((end - start, len(self.data)), bool))

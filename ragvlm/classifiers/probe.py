@@ -108,8 +108,8 @@ class ProbeClassifier(IndexClassifier):
         self._held_out = crossed[self.strength]
         self.model = self._without(np.zeros(len(self.data), bool))
 
-    def _crossed(self) -> Float32:
-        return self._held_out
+    def _crossed(self) -> tuple[Float32, Int64]:
+        return self._held_out, self.data.truth
 
     def _of(self, others: Labelled) -> Float32:
         return self.model.probabilities(others.vectors)

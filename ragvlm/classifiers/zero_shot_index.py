@@ -13,7 +13,7 @@ from ragvlm.classifiers.zero_shot import ZeroShotClassifier
 from ragvlm.errors import InputError
 from ragvlm.index import Index
 from ragvlm.labelsets import LabelSet, as_label_set
-from ragvlm.types import Classifier, Float32, Query
+from ragvlm.types import Classifier, Float32, Int64, Query
 
 
 class IndexZeroShotClassifier(IndexClassifier):
@@ -50,8 +50,8 @@ class IndexZeroShotClassifier(IndexClassifier):
             words = replace(as_label_set(list(self.labels)), templates=words.templates)
         self._model = ZeroShotClassifier(words, encoder=self.index.encoder, rule="softmax")
 
-    def _crossed(self) -> Float32:
-        return self._of(self.data)
+    def _crossed(self) -> tuple[Float32, Int64]:
+        return self._of(self.data), self.data.truth
 
     def _of(self, others: Labelled) -> Float32:
         return self._model.of_vectors(others.vectors)

@@ -174,3 +174,39 @@ def test_what_cannot_be_is_one_line(index: rv.Index, tmp_path: Path) -> None:
             load_classifier(name, **options)
         assert says in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+class Reader:
+    """Answers with the label of the first reference that the prompt tells, and is far too sure."""
+
+    name, pictures = "reader", 0
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def generate(self, prompts: Any) -> list[str]:
+        return ["" for _ in prompts]
+
+    def choose(self, prompts: Any, options: Any) -> list[tuple[str, float | None]]:
+        self.asked += [prompt.user for prompt in prompts]
+        return [(prompt.user.partition('[1] "')[2].partition(":")[0], 0.999) for prompt in prompts]
+
+
+def test_a_generator_is_held_to_the_labels(index: rv.Index) -> None:
+    reader: Any = Reader()
+    classifier = load_classifier("generator", index=index, labels="colour", generator=reader)
+    found = rv.classify(square("blue"), classifier=classifier)
+    assert found.top == ("blue", pytest.approx(0.999))
+    assert not found.calibrated
+    assert sum(found.probabilities) == pytest.approx(1)
+    assert len(found.neighbours) == 5
+    assert "What is the colour of the new image?" in reader.asked[0]
+    assert "Answer with one of: blue, green, grey, red." in reader.asked[0]
+    assert found.provenance["generator"] == "reader"
+    held: Any = load_classifier("generator", index=index, labels="colour", generator=reader, records=12, alpha=0.2)
+    assert held.calibrated
+    assert rv.classify(square("red"), classifier=held).prediction_set == ("red",)
+    with pytest.raises(InputError, match="can't be held to answers"):
+        load_classifier("generator", index=index, labels="colour", generator="consensus")
+    unsure = classifier._shared("none of them", None)  # type: ignore[attr-defined]
+    assert unsure == [0.25] * 4

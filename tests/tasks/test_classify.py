@@ -97,7 +97,7 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
             square(0, 0),
             {"classifier": "gpt"},
             InputError,
-            "unknown classifier 'gpt': choose one of zero-shot, knn, probe, image",
+            "unknown classifier 'gpt': choose one of zero-shot, knn",
         ),
         (square(0, 0), {"classifier": "vit", "labels": ["a"]}, InputError, "classifier 'vit' has no option 'labels'"),
         (square(0, 0), {}, InputError, "there are none: give two or more words"),
