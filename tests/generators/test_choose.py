@@ -14,14 +14,36 @@ from chatdouble import ChatServerDouble, chat
 from hypothesis import given
 from hypothesis import strategies as st
 from texts import context_of
-from vlmtools import FAMILIES, load, prompt_of
+from tiny import build, of, paint
+from vlmtools import FAMILIES, PICTURES, load, prompt_of
 
+from ragvlm.describe import Describer
 from ragvlm.errors import InputError, RagvlmError
 from ragvlm.generators import load_generator
 from ragvlm.generators.choosing import Choices, shares
+from ragvlm.index import Index
 from ragvlm.prompt import build_prompt
+from ragvlm.results import Answer
+from ragvlm.tasks.ask import Asker
+from ragvlm.types import Record
 
 QUESTION = "is there a red cell?"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """Four red squares, of which the same is asked."""
+    root = tmp_path_factory.mktemp("asked")
+    questions = [{"question": "is red", "answer": "yes"}]
+    records = [Record(f"r{i}", f"p{i}.png", extra={"questions": questions}) for i in range(4)]
+    for record in records:
+        paint(root / "c" / str(record.image), "red", 40)
+    return build(of(root / "c", records), root / "i")
+
+
+def ask(index: Index, generator: Any) -> Answer:
+    """What ``ragvlm ask`` does with it."""
+    return Asker(Describer(index, generator, 2, alpha=0, keep_unsupported=True))(PICTURES[0], "is red")
 
 
 class Letters:
@@ -80,7 +102,7 @@ def test_shares_add_up() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_family_of_transformers_chooses(family: str, folders: Callable[[str], Path]) -> None:
+def test_each_family_of_transformers_chooses(family: str, folders: Callable[[str], Path], index: Index) -> None:
     pytest.importorskip("transformers")
     generator = load(folders(family), batch_size=2)
     prompts = [prompt_of(text=QUESTION, picture=i % 2) for i in range(3)]
@@ -89,13 +111,17 @@ def test_each_family_of_transformers_chooses(family: str, folders: Callable[[str
     assert all(p is not None and 0 < p <= 1 for _, p in found)
     assert found[0][0] == found[2][0]
     assert found[0][1] == pytest.approx(found[2][1], abs=1e-4)
+    asked = ask(index, generator)
+    assert asked.answer in ("yes", "no")
+    assert asked.probability is not None
+    assert asked.confidence == pytest.approx(asked.probability if asked.answer == "yes" else 0)
     several = ["left lung", "left kidney", "right lung"]
     ways = Choices(generator.tokenizer, several, generator.ends).paths
     if not generator.ends & {token for way in ways for token in way}:  # a tiny checkpoint may end at a letter
         assert generator.choose(prompts[:1], several)[0][0] in several
 
 
-def test_vilt_chooses_among_the_answers_it_knows(tmp_path: Path) -> None:
+def test_vilt_chooses_among_the_answers_it_knows(tmp_path: Path, index: Index) -> None:
     pytest.importorskip("transformers")
     import torch
 
@@ -105,6 +131,7 @@ def test_vilt_chooses_among_the_answers_it_knows(tmp_path: Path) -> None:
     logits = generator._net(**generator.inputs([prompt])).logits[0, :2]  # the first two of its answers
     wanted = torch.softmax(logits, 0).tolist()
     assert (option, probability) == (["yes", "no"][int(np.argmax(wanted))], pytest.approx(max(wanted), abs=1e-5))
+    assert ask(index, generator).answer in ("yes", "no")
     with pytest.raises(InputError, match="was not trained to answer 'plaid'"):
         generator.choose([prompt], ["yes", "plaid"])
 
