@@ -30,13 +30,16 @@ def describe_systems(bench: Bench, generators: Sequence[str | Generator | Descri
     describers = {name_of(g): g if isinstance(g, Describer) else Describer(bench.index, g, bench.k, alpha=0)
                   for g in generators}  # fmt: skip
     given = list(describers)
-    describers |= {name: Describer(bench.index, name, bench.k, alpha=0) for name in BASELINES if name not in given}
+    # a baseline says what its reference says, counts and all
+    others = [name for name in BASELINES if name not in given]
+    describers |= {name: Describer(bench.index, name, bench.k, alpha=0, counts=False) for name in others}
     found = []
     for name, describer in describers.items():
         role = "system" if name in given else "baseline"
         for k in bench.suite.k:
             shown = name if len(bench.suite.k) == 1 else f"{name}, k={k}"
             looks = sees(describer.generator) and reads(describer.generator) != "references"
+            looks = looks or describer.counter is not None  # it counts in the picture
             found.append(System(shown, _with(describer), role, k=k, looks=looks, judges=True))
     found += [alone(describers[name].generator, name) for name in given]
     found.append(System("random caption", _random_caption(bench), "baseline", given=NOTHING, looks=False))

@@ -23,7 +23,8 @@ from ragvlm.labelsets import as_label_set
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = {path.stem: path for path in sorted((ROOT / "eval").glob("*.toml"))}
 MEDMNIST = {name: name for name in SUITES if name.endswith("mnist")}
-SHARED = ("blood-cells", "blood-cells-foreign", "cell-assays", "cell-assays-retrieve", "vqa-rad")
+SHARED = ("blood-cells", "blood-cells-foreign", "blood-cells-ground", "cell-assays",
+          "cell-assays-classify", "cell-assays-retrieve", "vqa-rad")  # fmt: skip
 CLASSES = {"pathmnist": 9, "dermamnist": 7, "octmnist": 4, "pneumoniamnist": 2, "breastmnist": 2, "retinamnist": 5}
 BUILT = {
     "vqa-rad-official": vqa_rad, "slake": slake, "path-vqa": path_vqa, "quilt-vqa": quilt_vqa, "pmc-vqa": pmc_vqa,

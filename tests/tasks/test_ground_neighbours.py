@@ -171,3 +171,19 @@ def test_a_corpus_without_boxes_says_what_to_do(tmp_path: Path) -> None:
 def _iou(a: list[float], b: list[float]) -> float:
     both = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def test_a_suite_scores_regions_beside_the_nearest_boxes(index: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "smears.toml"
+    suite.write_text(
+        'name = "smears"\ntask = "ground"\ntitle = "t"\nsource = "s"\nlicence = "CC0-1.0"\n'
+        f'[corpus]\npath = "{index.parent}"\n[split]\nby = "leave-one-out"\nlimit = 4\n'
+    )
+    found = rv.evaluate(suite=suite, index=index, out=tmp_path / "run", resamples=20, keep_leaks=True)
+    rows = [json.loads(line) for line in (found.folder / "predictions.jsonl").read_text().splitlines()]
+    assert {row["system"] for row in rows} == {"neighbours", "nearest boxes"}
+    regions = next(row for row in rows if row["system"] == "neighbours")
+    assert set(regions["expected"]) == {"RBC", "WBC"}
+    assert set(regions["prediction"][0]) == {"label", "bbox", "score"}
+    with pytest.raises(InputError, match="unknown way to ground"):
+        rv.evaluate(["guess"], suite=suite, index=index, out=tmp_path / "other")
