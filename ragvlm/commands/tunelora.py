@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ragvlm import arguments as arg
 from ragvlm import output as out
 from ragvlm.commands.tuneoptions import Columns, Common, CorpusPath, trains
+
+if TYPE_CHECKING:
+    from ragvlm.tuning.folder import Tuned
 
 Model = Annotated[
     str,
@@ -24,7 +27,15 @@ Index = Annotated[
 @trains
 def lora(
     corpus: CorpusPath,
-    model: Model,
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            help="smolvlm, paligemma, blip2, git, ...; ORG/NAME or a folder; several, for a table of them.",
+            metavar="NAME",
+        ),
+    ],
     rank: Annotated[int, typer.Option(help="Of the matrices that are added.")] = 8,
     alpha: Annotated[int, typer.Option(help="They are scaled by alpha / rank.")] = 32,
     dropout: Annotated[float, typer.Option(help="Before them.")] = 0.1,
@@ -49,12 +60,13 @@ def lora(
     """
     from ragvlm.tuning.adapters import LoraSettings
     from ragvlm.tuning.lora import LORA_DEFAULTS, tune_lora
+    from ragvlm.tuning.several import tune_several
 
-    common.show(
-        tune_lora(
-            model,
+    def tune(name: str, to: Path) -> Tuned:
+        return tune_lora(
+            name,
             corpus,
-            common.to,
+            to,
             lora=LoraSettings(rank, alpha, dropout, target),
             settings=common.settings(**LORA_DEFAULTS),
             task=task,
@@ -70,7 +82,11 @@ def lora(
             command=common.command,
             progress=out.progress,
         )
-    )
+
+    for tuned in [tune(model[0], common.to)] if len(model) == 1 else tune_several(model, common.to, tune):
+        common.show(tuned)
+    if len(model) > 1:
+        out.say(f"table: {common.to / 'table.md'}")
 
 
 def merge(

@@ -40,7 +40,7 @@ def _follow(context: typer.Context, name: str | None) -> str | None:
     known = {str(param.name) for param in context.command.params}
     if unknown := sorted(set(recipe.options) - known):
         raise InputError(f"recipe {name}: `ragvlm tune {recipe.command}` has no option {unknown[0]!r}")
-    context.default_map = dict(recipe.options)
+    context.default_map = {**(context.default_map or {}), **recipe.options}
     return name
 
 

@@ -72,7 +72,9 @@ def test_every_recipe_fits_its_command():
     from ragvlm.cli import app
 
     tune = typer.main.get_command(app).commands["tune"]
-    assert {"slake-blip2-lora", "slake-vilt", "retinamnist-vit", "retinamnist-resnet50"} <= set(recipe_names())
+    assert {"slake-blip2-lora", "slake-vilt", "retinamnist-vit", "retinamnist-resnet50", "paligemma-pt-mix-ft"} <= set(
+        recipe_names()
+    )
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.summary

@@ -21,6 +21,7 @@ from ragvlm.tuning.adapters import LoraSettings, target_of
 from ragvlm.tuning.lora import tune_lora
 from ragvlm.tuning.merging import merge_adapter
 from ragvlm.tuning.neighbours import find_neighbours
+from ragvlm.tuning.several import tune_several
 from ragvlm.tuning.split import captioned, split_by_subject
 from ragvlm.tuning.vlm_items import encode
 
@@ -182,3 +183,22 @@ def test_an_adapter_without_base_or_weights_is_one_line(folder_of, corpus, tmp_p
     (lost / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": None}))
     with pytest.raises(InputError, match="names no base"):
         load_generator(str(lost), device="cpu")
+
+
+def test_several_models_give_one_table(folder_of, asked, tmp_path):
+    def tune(model, out):
+        return tune_lora(model, asked, out, settings=replace(SETTINGS, max_steps=1), validation=0.25, test=0.2)
+
+    models = [str(folder_of("paligemma")), str(folder_of("git"))]
+    found = tune_several(models, tmp_path / "out", tune)
+    assert [t.folder.name for t in found] == ["paligemma-3b-pt-224", "git"]
+    table = json.loads((tmp_path / "out" / "table.json").read_text())
+    assert [(row["model"], row["state"]) for row in table["rows"]] == [
+        (model, state) for model in models for state in ("as it was", "tuned")
+    ]
+    assert table["rows"][1]["loss"] == found[0].metrics["test"]["loss"]
+    lines = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert lines[2] == "| model | state | items | loss | perplexity | Exact Match | token F1 |"
+    assert len(lines) == 8
+    with pytest.raises(InputError, match="two have the same name"):
+        tune_several(["a/git", "b/git"], tmp_path / "out", tune)
