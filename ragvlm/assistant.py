@@ -46,11 +46,17 @@ class Assistant(Describer):
         return compare_images(self, a, b, **known)
 
     def classify(self, images: Any, labels: Any = None, **options: Any) -> Classification | list[Classification]:
-        """Say how probable labels are for one picture or a list of them: see ``ragvlm.tasks.classify.classify``."""
+        """Say how probable labels are for one picture or a list of them: see ``ragvlm.tasks.classify.classify``.
+
+        ``labels`` may be a column of the index; classifiers that learn from an index learn from this one.
+        """
+        from ragvlm.registry import takes
         from ragvlm.tasks.classify import classify
 
-        if "classifier" not in options:
-            options = {"encoder": self.index.encoder} | options
+        name = options.get("classifier", "zero-shot")
+        if name == "zero-shot" or (isinstance(name, str) and takes("classifiers", name, "index")):
+            own = {"encoder": self.index.encoder} if "rule" in options else {"index": self.index}
+            options = (own if "encoder" not in options else {}) | options
         found: Classification | list[Classification] = classify(images, labels, **options)
         return found
 

@@ -51,3 +51,14 @@ def test_results_show_themselves_in_a_notebook(assistant: Assistant) -> None:
     classified = assistant.classify(_square("blue"), ["red", "<i>blue"])
     assert isinstance(classified, rv.Classification)
     assert "&lt;i&gt;blue" in classified._repr_html_()
+
+
+def test_a_column_of_the_index_is_classified_by_its_references(tmp_path: Path) -> None:
+    index = build(make_corpus(tmp_path, 16), tmp_path / "index")
+    assistant = Assistant(index, alpha=0)
+    found = assistant.classify(_square("blue"), "colour")
+    assert isinstance(found, rv.Classification)
+    assert (found.classifier, found.top[0]) == ("knn", "blue")
+    probed = assistant.classify(_square("red"), "colour", classifier="probe", subject_id="s3")
+    assert isinstance(probed, rv.Classification)
+    assert (probed.classifier, probed.top[0]) == ("probe", "red")

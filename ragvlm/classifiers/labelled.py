@@ -23,7 +23,7 @@ LEAST = 4  # subjects below which nothing can be held out
 
 
 class NoLabelsError(InputError):
-    """No record of the index bears one of the labels."""
+    """The records of the index don't bear the labels, or too few to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,11 @@ def _check(data: Labelled) -> None:
     where = f"index {data.index.path}"
     there = {data.labels[i] for i in np.unique(data.truth)}
     if len(there) < 2:
-        raise InputError(
+        raise NoLabelsError(
             f"{where}: {data.column!r} is {there.pop()!r} in all records that bear a label: give two or more classes"
         )
     if data.subjects < LEAST:
-        raise InputError(
+        raise NoLabelsError(
             f"{where}: {data.subjects} subjects have a label; {LEAST} are needed, since some must be held out"
         )
 
