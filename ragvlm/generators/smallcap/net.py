@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from inspect import signature
@@ -91,7 +92,9 @@ class Smallcap(nn.Module):  # type: ignore[misc]
             task_type="CAUSAL_LM",
         )
         size = float(decoder.net.get_input_embeddings().weight.detach().std())
-        self.decoder = get_peft_model(decoder.net, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that it gives up
+            self.decoder = get_peft_model(decoder.net, config)
         self.mapper = Mapper(shape, decoder.width, size)
         self.end = decoder.end
 
