@@ -177,7 +177,7 @@ def test_a_suite_scores_regions_beside_the_nearest_boxes(index: Path, tmp_path: 
     suite = tmp_path / "smears.toml"
     suite.write_text(
         'name = "smears"\ntask = "ground"\ntitle = "t"\nsource = "s"\nlicence = "CC0-1.0"\n'
-        f'[corpus]\npath = "{index.parent}"\n[split]\nby = "leave-one-out"\nlimit = 4\n'
+        f'[corpus]\npath = "{index.parent}"\nget = "made here"\n[split]\nby = "leave-one-out"\nlimit = 4\n'
     )
     found = rv.evaluate(suite=suite, index=index, out=tmp_path / "run", resamples=20, keep_leaks=True)
     rows = [json.loads(line) for line in (found.folder / "predictions.jsonl").read_text().splitlines()]
