@@ -277,7 +277,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(index: Path, corpus: Path, t
         (("describe", picture, "--index", index, "--generator", "gpt"), "choose one of consensus"),
         (("describe", picture, "--index", index, "--question", "How many cells?"), "hears no question"),
         (("describe", picture, "--index", index, "--template", "few-shot"), "reads no prompt"),
-        (("describe", picture, "--index", index, "--template", "no-such"), "choose one of describe, few-shot"),
+        (("describe", picture, "--index", index, "--template", "no-such"), "choose one of ask, describe"),
         (("describe", picture, "--index", index, "--max-chars", 9), "max_chars=9"),
         (("describe", picture, "--index", empty), "not an index"),
         (("describe", picture, "--index", index, "--generator-option", "x=1"), "has no option 'x': it takes none"),
