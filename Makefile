@@ -35,7 +35,7 @@ bench: $(BENCH)/.bench $(VENV)/.demo
 	$(BIN)/python benchmarks/startup.py --index $(BENCH)/index --image $(BENCH)/corpus/images/00000-*
 	$(BENCH)/bin/python benchmarks/indexing.py
 	$(BENCH)/bin/python benchmarks/search.py --real $(BENCH)/index
-	$(BENCH)/bin/python benchmarks/growth.py
+	$(BENCH)/bin/python benchmarks/growth.py --keep
 	$(BENCH)/bin/python benchmarks/page.py
 
 clean:
