@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+WITH_RAY := tests/index/test_engines.py
+WITH_MILVUS := tests/index/test_index_milvus.py tests/stores
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
 .PHONY: demo test bench clean
@@ -23,9 +25,9 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest tests/index
-	$(BIN)/pytest tests/stores
-	$(BIN)/pytest --ignore=tests/index --ignore=tests/stores
+	$(BIN)/pytest $(WITH_RAY)
+	$(BIN)/pytest $(WITH_MILVUS)
+	$(BIN)/pytest $(addprefix --ignore=,$(WITH_RAY) $(WITH_MILVUS))
 
 # An environment of its own: other programs, to be compared with, want many packages. Under 20 minutes on two cores.
 # Not here, for they take longer: search.py --full, growth.py --sizes 1000000 --keep, reindex.py (10,000 pictures).
